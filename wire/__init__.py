@@ -1,0 +1,18 @@
+"""What both sides of the wire must agree on. Imports nothing of ours; everything but `link` is pure.
+
+Read in this order:
+
+* `fields`: the scalar types of every body, with their limits
+* `vocabulary`: the words that stand in bodies: actions, outcomes, refusal reasons, verdicts
+* `topics`: the topic of every message type, its size limit, its shard
+* `keys`: Ed25519 keys and their ids
+* `envelope`: what a signature covers; seal and open
+* `messages`: the traffic of the walk as types
+* `documents`: the signed documents as types: root, registry, roster, manifest, stop
+* `decoding`: from bytes to bodies and back, one spelling only
+* `chain`: the dense numbers and heads of an agent's journal
+* `trust`: root and registry documents, and who may sign what
+* `checking`: steps 1 to 7 of receiving any signed message, in their order
+* `key_files`: private keys at rest
+* `link`: the one durable MQTT session everybody uses
+"""
