@@ -1,0 +1,31 @@
+"""Payments in, commands out, facts filed, people told.
+
+Read in this order; it is the walk of docs/architecture.md:
+
+* `vocabulary`: the cloud's own words
+* `schema`: every table, with the invariant it keeps
+* `store`: the database as an engine, durable settings, migrations
+* `intake`: a provider's report becomes a numbered, sealed payment item (steps 1, 2)
+* `engine`: one turn of the engine: everything that arrived, in one transaction
+* `spools`: which numbers of which intake are stored
+* `payments`: each item's verdict, and its payment posted (step 3)
+* `ledger`: entries, and the folds over them
+* `returns`: money that goes back
+* `locks`: reasons a relay may not be closed
+* `rules`: may this supply come back? (step 4, pure)
+* `decisions`: the situation read, the decision stored, the command queued (steps 4, 5)
+* `outbox`: the lifecycle of a command
+* `publisher`: a queued command gets its counter, its bytes and its signature (step 6)
+* `hellos`: an agent is there; what it is told
+* `acknowledgements`: facts filed (step 12)
+* `outcomes`: what a filed fact means for its command, its episode and the relay's view
+* `alarms`: what a person must look at
+* `live`: what dashboards see (step 14)
+* `identities`: the keys of agents
+* `imports`: accounts, meters, bills and cuts from CSV files
+* `trace`: one payment's or episode's timeline
+* `configuration`: relight.toml
+* `engine_process`: the engine's rim: link, clock, timers
+* `migrations`: the schema's versions
+* `cli`: the command `relight`, and the only wiring
+"""

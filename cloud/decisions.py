@@ -1,0 +1,260 @@
+"""Steps 4 and 5 joined: read each episode's situation, decide, store the decision, queue the command.
+
+Rules kept here:
+ * I4: a decision is stored in the transaction that queues its command; its record begins with 16
+   random bytes (R22), so the digest on the wire tells nobody what was decided.
+ * I10: a covered quote clears non_payment, no other lock. Money that went back places it again.
+ * R3: whatever takes the reason to close away withdraws a live close in the same transaction.
+ * Domain rule 9: at most one close per episode is queued or live.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import msgspec
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from cloud import ledger, outbox
+from cloud.locks import clear_lock, place_lock
+from cloud.outbox import Queued
+from cloud.rules import Conclusion, Policy, Situation, decide
+from cloud.schema import decisions, episodes, locks, meters, quotes
+from cloud.store import Found
+from cloud.vocabulary import CommandState, CutBy, EpisodeState, LockKind, Verdict
+from wire.vocabulary import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionContext:
+    """What deciding needs besides the facts: policy, time, and fresh random bytes."""
+
+    policy: Policy
+    now_ms: int
+    random_bytes: Callable[[int], bytes]
+
+
+@dataclass(slots=True, kw_only=True)
+class Decided:
+    """What one round of deciding did."""
+
+    agents_with_work: set[str] = field(default_factory=set)
+    decided_meters: list[str] = field(default_factory=list)
+    short_by_paise: dict[str, int] = field(default_factory=dict)  # per account
+
+
+def decide_accounts(
+    transaction: Connection, account_ids: Collection[str], context: DecisionContext
+) -> Decided:
+    """Decide the open episodes of accounts whose money or locks changed; act at once."""
+    if not account_ids:
+        return Decided()
+    rows = _open_episodes(transaction, episodes.c.account_id.in_(account_ids))
+    return _decide(transaction, rows, context, is_retry=False)
+
+
+def decide_again(
+    transaction: Connection, episode_ids: Collection[int], context: DecisionContext
+) -> Decided:
+    """Decide episodes whose command ended without success; a new command waits for the ladder."""
+    if not episode_ids:
+        return Decided()
+    rows = _open_episodes(transaction, episodes.c.id.in_(episode_ids))
+    return _decide(transaction, rows, context, is_retry=True)
+
+
+def _open_episodes(transaction: Connection, which: object) -> Sequence[Found]:
+    return transaction.execute(
+        select(
+            episodes.c.id, episodes.c.account_id, episodes.c.meter_id, episodes.c.cut_at_ms,
+            episodes.c.cut_by, episodes.c.created_at_ms, episodes.c.state, episodes.c.attempts,
+            episodes.c.held_because, meters.c.agent_id, meters.c.installed_at_ms,
+            meters.c.account_id.label("mapped_account_id"), meters.c.mapped_at_ms,
+        )
+        .join(meters, meters.c.meter_id == episodes.c.meter_id)
+        .where(which)  # type: ignore[arg-type]  # an SQL condition
+        .where(episodes.c.ended_at_ms.is_(None))
+    ).all()  # fmt: skip
+
+
+def _decide(
+    transaction: Connection, rows: Sequence[Found], context: DecisionContext, *, is_retry: bool
+) -> Decided:
+    decided = Decided()
+    if not rows:
+        return decided
+    situations, newest_capture = _situations(transaction, rows)
+    standing: dict[int, list[Found]] = {}
+    for command in outbox.standing(transaction, [row.id for row in rows]):
+        standing.setdefault(command.episode_id, []).append(command)
+    records: list[dict[str, object]] = []
+    wanted: list[Queued] = []
+    dropped: list[int] = []
+    changed: list[tuple[Found, Conclusion]] = []
+    for row in rows:
+        situation = situations[row.id]
+        conclusion = decide(situation, context.policy, now_ms=context.now_ms)
+        act = _act_on(conclusion, standing.get(row.id, []))
+        record = _record(situation, conclusion, act.verdict, context)
+        records.append(record)
+        dropped += act.drop
+        if act.action is not None:
+            delay = outbox.retry_delay_ms(row.attempts) if is_retry else 0
+            wanted.append(_queued(row, act.action, record, context.now_ms + delay))
+            decided.agents_with_work.add(row.agent_id)
+        if conclusion.is_covered != (row.state == EpisodeState.PAID.value):
+            changed.append((row, conclusion))
+        decided.decided_meters.append(row.meter_id)
+        if conclusion.short_by_paise:
+            decided.short_by_paise[row.account_id] = conclusion.short_by_paise
+    transaction.execute(insert(decisions), records)
+    outbox.drop(transaction, dropped, now_ms=context.now_ms)
+    outbox.queue(transaction, wanted, now_ms=context.now_ms)
+    _count_attempts(transaction, wanted)
+    for row, conclusion in changed:
+        if conclusion.is_covered:
+            _covered(transaction, row, newest_capture.get(row.id), context.now_ms)
+        else:
+            _uncovered(transaction, row, context.now_ms)
+    return decided
+
+
+def _situations(
+    transaction: Connection, rows: Sequence[Found]
+) -> tuple[dict[int, Situation], dict[int, int | None]]:
+    quoted = {
+        row.episode_id: row.amount_paise
+        for row in transaction.execute(
+            select(quotes.c.episode_id, quotes.c.amount_paise)
+            .where(quotes.c.episode_id.in_([row.id for row in rows]))
+            .order_by(quotes.c.id)  # the newest wins
+        )
+    }
+    account_ids = [row.account_id for row in rows]
+    locked: dict[str, set[LockKind]] = {}
+    for account_id, kind in transaction.execute(
+        select(locks.c.account_id, locks.c.kind)
+        .where(locks.c.account_id.in_(account_ids))
+        .where(locks.c.cleared_at_ms.is_(None))
+    ):
+        locked.setdefault(account_id, set()).add(LockKind(kind))
+    credited = ledger.credited_since(
+        transaction, {row.account_id: row.created_at_ms for row in rows}
+    )
+    situations = {
+        row.id: Situation(
+            episode_id=row.id,
+            account_id=row.account_id,
+            meter_id=row.meter_id,
+            cut_at_ms=row.cut_at_ms,
+            cut_by=CutBy(row.cut_by),
+            is_ended=False,
+            quote_paise=quoted.get(row.id),
+            credited_paise=credited[row.account_id][0],
+            locks=frozenset(locked.get(row.account_id, ())),
+            installed_at_ms=row.installed_at_ms,
+            mapped_account_id=row.mapped_account_id,
+            mapped_at_ms=row.mapped_at_ms,
+            meter_refused_because=row.held_because,
+        )
+        for row in rows
+    }
+    return situations, {row.id: credited[row.account_id][1] for row in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Act:
+    verdict: Verdict
+    action: Action | None = None
+    drop: tuple[int, ...] = ()
+
+
+def _act_on(conclusion: Conclusion, standing: Sequence[Found]) -> _Act:
+    """What a conclusion means for the commands that stand for the episode."""
+    queued = {row.action: row.id for row in standing if row.state == CommandState.QUEUED.value}
+    live = {row.action for row in standing if row.state == CommandState.PUBLISHED.value}
+    if conclusion.verdict is Verdict.CLOSE:
+        unsent_withdrawals = tuple(
+            row_id for action, row_id in queued.items() if action == Action.WITHDRAW.value
+        )
+        is_under_way = Action.CLOSE.value in queued or Action.CLOSE.value in live
+        return _Act(
+            verdict=Verdict.CLOSE,
+            action=None if is_under_way else Action.CLOSE,
+            drop=unsent_withdrawals,
+        )
+    drop = tuple(row_id for action, row_id in queued.items() if action == Action.CLOSE.value)
+    is_withdrawn = Action.WITHDRAW.value in queued or Action.WITHDRAW.value in live
+    if Action.CLOSE.value in live and not is_withdrawn:
+        return _Act(verdict=Verdict.WITHDRAW, action=Action.WITHDRAW, drop=drop)
+    return _Act(verdict=Verdict.NONE, drop=drop)
+
+
+def _record(
+    situation: Situation, conclusion: Conclusion, verdict: Verdict, context: DecisionContext
+) -> dict[str, object]:
+    record = msgspec.msgpack.encode(
+        [
+            context.random_bytes(16),
+            context.policy.digest,
+            context.now_ms,
+            situation,
+            verdict.value,
+            conclusion.reasons,
+            conclusion.other_locks,
+            conclusion.short_by_paise,
+        ],
+        order="deterministic",
+    )
+    return {
+        "digest": sha256(record).digest(),
+        "record": record,
+        "episode_id": situation.episode_id,
+        "verdict": verdict.value,
+        "reasons": " ".join((*conclusion.reasons, *conclusion.other_locks)),
+        "short_by_paise": conclusion.short_by_paise,
+        "decided_at_ms": context.now_ms,
+    }
+
+
+def _queued(row: Found, action: Action, record: dict[str, object], due_at_ms: int) -> Queued:
+    is_urgent = action is Action.WITHDRAW
+    return Queued(
+        action=action,
+        meter_id=row.meter_id,
+        agent_id=row.agent_id,
+        episode_id=row.id,
+        decision=record["digest"],  # type: ignore[arg-type]  # made by _record
+        due_at_ms=0 if is_urgent else due_at_ms,
+    )
+
+
+def _count_attempts(transaction: Connection, wanted: Sequence[Queued]) -> None:
+    tried = [{"of_episode": one.episode_id} for one in wanted if one.action is Action.CLOSE]
+    if tried:
+        transaction.execute(
+            update(episodes)
+            .where(episodes.c.id == bindparam("of_episode"))
+            .values(attempts=episodes.c.attempts + 1),
+            tried,
+        )
+
+
+def _covered(transaction: Connection, row: Found, paid_at_ms: int | None, now_ms: int) -> None:
+    """The quote is covered: non_payment goes, whatever else stands."""
+    transaction.execute(
+        update(episodes)
+        .where(episodes.c.id == row.id)
+        .values(state=EpisodeState.PAID.value, paid_at_ms=paid_at_ms)
+    )
+    clear_lock(transaction, row.account_id, LockKind.NON_PAYMENT, "quote covered", now_ms=now_ms)
+
+
+def _uncovered(transaction: Connection, row: Found, now_ms: int) -> None:
+    """Money went back before the light came: non_payment stands again."""
+    transaction.execute(
+        update(episodes)
+        .where(episodes.c.id == row.id)
+        .values(state=EpisodeState.OPEN.value, paid_at_ms=None, attempts=0)
+    )
+    place_lock(transaction, row.account_id, LockKind.NON_PAYMENT, "money went back", now_ms=now_ms)

@@ -1,0 +1,203 @@
+"""An agent says hello: which journal speaks, what it is told, what of its commands is void.
+
+Rules kept here (R5): hellos are ordered by (boot, number) within a journal; a journal is current, or
+retired for ever; a rolled-back or retired journal changes nothing and must start anew; a new boot or
+journal raises the floor above every counter ever given, so nothing recorded earlier can act.
+"""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from cloud import outbox
+from cloud.publisher import Outgoing, Signer
+from cloud.schema import agents, commands, journals
+from cloud.store import Found
+from cloud.vocabulary import JournalStanding
+from wire import envelope
+from wire.chain import first_head
+from wire.decoding import encode
+from wire.messages import Hello, Welcome
+from wire.topics import MessageType, command_topic, directed_topic
+from wire.trust import Authorities
+from wire.vocabulary import JournalVerdict
+
+TURNED_AWAY_EVERY_MS = 60_000  # how often a retired or rolled-back journal is answered
+BURST_EVERY_MS = 5_000  # R19: how often all live commands of an agent go out at its hello
+BURST_MAX = 64  # the largest window an agent can name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerFacts:
+    """What every answer to an agent carries."""
+
+    generation_ms: int
+    signer: Signer
+    authorities: Authorities
+
+
+@dataclass(slots=True, kw_only=True)
+class Greeted:
+    """What the hellos of one turn did."""
+
+    outgoing: list[Outgoing] = field(default_factory=list)
+    voided_episodes: set[int] = field(default_factory=set)
+    agents_with_work: set[str] = field(default_factory=set)
+
+
+def greet(
+    transaction: Connection, hello: Hello, facts: LedgerFacts, greeted: Greeted, *, now_ms: int
+) -> None:
+    """Handle one hello in the caller's transaction; answers go into `greeted`."""
+    agent = _agent_row(transaction, hello.agent)
+    journal = transaction.execute(
+        select(journals)
+        .where(journals.c.agent_id == hello.agent)
+        .where(journals.c.journal == hello.journal)
+    ).one_or_none()
+    verdict = _verdict(hello, journal)
+    if verdict is None:
+        return  # an older hello of this boot: answered already
+    if verdict in (JournalVerdict.RETIRED, JournalVerdict.ROLLED_BACK):
+        if now_ms - agent.turned_away_at_ms >= TURNED_AWAY_EVERY_MS:
+            _note(transaction, hello.agent, turned_away_at_ms=now_ms)
+            greeted.outgoing.append(_welcome(hello, agent, journal, (verdict, now_ms), facts))
+        return
+    is_fresh = journal is None or hello.boot > journal.boot
+    _store(transaction, hello, journal)
+    floor = _floor(transaction, agent, facts.signer.epoch, is_fresh=is_fresh, now_ms=now_ms)
+    if is_fresh:
+        greeted.voided_episodes |= outbox.void(
+            transaction, hello.agent, hello.unfinished, now_ms=now_ms
+        )
+    _note(
+        transaction,
+        hello.agent,
+        floor_epoch=floor[0],
+        floor_sequence=floor[1],
+        window=hello.window,
+        heard_at_ms=now_ms,
+        meters=hello.meters,
+        software=hello.software,
+        trust_version=hello.trust_version,
+    )
+    # Trust first: a welcome under a key the agent does not know yet is junk to it.
+    if hello.trust_version < facts.authorities.registry_version:
+        payload = encode(facts.authorities.documents())
+        topic = directed_topic(MessageType.TRUST, hello.agent)
+        greeted.outgoing.append(Outgoing(topic=topic, payload=payload))
+    agent = _agent_row(transaction, hello.agent)
+    greeted.outgoing.append(_welcome(hello, agent, journal, (verdict, now_ms), facts))
+    greeted.agents_with_work.add(hello.agent)
+    if now_ms - agent.burst_at_ms >= BURST_EVERY_MS:
+        _note(transaction, hello.agent, burst_at_ms=now_ms)
+        greeted.outgoing += [
+            Outgoing(topic=command_topic(row.agent_id, row.meter_id), payload=row.envelope)
+            for row in outbox.due_for_resend(
+                transaction, now_ms=now_ms, agent_id=hello.agent, limit=BURST_MAX
+            )
+        ]
+
+
+def _agent_row(transaction: Connection, agent_id: str) -> Found:
+    query = select(agents).where(agents.c.agent_id == agent_id)
+    row = transaction.execute(query).one_or_none()
+    if row is None:  # enrolled, but no meter was imported for it yet
+        transaction.execute(insert(agents), {"agent_id": agent_id})
+        row = transaction.execute(query).one()
+    return row
+
+
+def _verdict(hello: Hello, journal: Found | None) -> JournalVerdict | None:
+    if journal is None:
+        return JournalVerdict.NEW
+    if journal.standing == JournalStanding.RETIRED.value:
+        return JournalVerdict.RETIRED
+    went_back = (
+        hello.boot < journal.boot
+        or hello.made < journal.through
+        or (hello.made == journal.through and hello.head != journal.head)
+    )
+    if went_back:
+        return JournalVerdict.ROLLED_BACK
+    if hello.boot == journal.boot and hello.number <= journal.hello_number:
+        return None
+    return JournalVerdict.KNOWN
+
+
+def _store(transaction: Connection, hello: Hello, journal: Found | None) -> None:
+    if journal is not None:
+        transaction.execute(
+            update(journals)
+            .where(journals.c.id == journal.id)
+            .values(boot=hello.boot, hello_number=hello.number)
+        )
+        return
+    transaction.execute(
+        update(journals)
+        .where(journals.c.agent_id == hello.agent)
+        .values(standing=JournalStanding.RETIRED.value)
+    )
+    transaction.execute(
+        insert(journals),
+        {
+            "agent_id": hello.agent,
+            "journal": hello.journal,
+            "standing": JournalStanding.CURRENT.value,
+            "boot": hello.boot,
+            "hello_number": hello.number,
+            "head": first_head(hello.journal, hello.agent),
+        },
+    )
+
+
+def _floor(
+    transaction: Connection, agent: Found, epoch: int, *, is_fresh: bool, now_ms: int
+) -> tuple[int, int]:
+    """R5.2: above everything ever given to this agent's meters, when it comes anew."""
+    if is_fresh:
+        highest = transaction.scalar(
+            select(func.max(commands.c.sequence_ms))
+            .where(commands.c.agent_id == agent.agent_id)
+            .where(commands.c.epoch == epoch)
+        )
+        return epoch, max(now_ms, highest or 0)
+    if agent.floor_epoch < epoch:  # the key was rotated: the old epoch ends here
+        return epoch, 0
+    return agent.floor_epoch, agent.floor_sequence
+
+
+def _note(transaction: Connection, agent_id: str, **values: object) -> None:
+    transaction.execute(update(agents).where(agents.c.agent_id == agent_id).values(**values))
+
+
+def _welcome(
+    hello: Hello,
+    agent: Found,
+    journal: Found | None,
+    answer: tuple[JournalVerdict, int],
+    facts: LedgerFacts,
+) -> Outgoing:
+    verdict, now_ms = answer
+    body = encode(
+        Welcome(
+            agent=hello.agent,
+            nonce=hello.nonce,
+            generation_ms=facts.generation_ms,
+            now_ms=now_ms,
+            floor_epoch=agent.floor_epoch,
+            floor_sequence=agent.floor_sequence,
+            verdict=verdict,
+            trust_version=facts.authorities.registry_version,
+            stop_ms=0,
+            lifted_ms=0,
+            through=journal.through if journal else 0,
+            head=journal.head if journal else first_head(hello.journal, hello.agent),
+        )
+    )
+    signer = facts.signer
+    name = MessageType.WELCOME.value
+    return Outgoing(
+        topic=directed_topic(MessageType.WELCOME, hello.agent),
+        payload=envelope.seal(signer.installation, name, body, [signer.key]),
+    )

@@ -1,0 +1,65 @@
+"""Locks: reasons a relay may not be closed, and when they hold.
+
+Rules kept here: a payment clears non_payment and nothing else (I10); a lock is *effective* only when
+no close for its meter can still act, until then it is pending and says so (I15, R3).
+"""
+
+from sqlalchemy import Connection, exists, insert, select, update
+
+from cloud.schema import commands, ledger, locks, meters
+from cloud.vocabulary import CommandState, LockKind
+from wire.vocabulary import Action
+
+
+def place_lock(
+    transaction: Connection, account_id: str, kind: LockKind, document: str, *, now_ms: int
+) -> None:
+    """Place a lock unless one of its kind stands; it is pending until nothing live contradicts it."""
+    standing = transaction.scalar(
+        select(locks.c.id)
+        .where(locks.c.account_id == account_id)
+        .where(locks.c.kind == kind.value)
+        .where(locks.c.cleared_at_ms.is_(None))
+    )
+    if standing is None:
+        row = {
+            "account_id": account_id,
+            "kind": kind.value,
+            "owner": "relight",
+            "document": document,
+            "placed_at_ms": now_ms,
+        }
+        transaction.execute(insert(locks), row)
+
+
+def clear_lock(
+    transaction: Connection, account_id: str, kind: LockKind, because: str, *, now_ms: int
+) -> None:
+    """Clear the standing lock of one kind, if any."""
+    transaction.execute(
+        update(locks)
+        .where(locks.c.account_id == account_id)
+        .where(locks.c.kind == kind.value)
+        .where(locks.c.cleared_at_ms.is_(None))
+        .values(cleared_at_ms=now_ms, cleared_because=because)
+    )
+
+
+def settle_pending(transaction: Connection, *, now_ms: int) -> None:
+    """Make those pending locks effective whose meter has no live close any more."""
+    can_still_close = exists(
+        select(commands.c.id)
+        .join(meters, meters.c.meter_id == commands.c.meter_id)
+        .where(meters.c.account_id == locks.c.account_id)
+        .where(commands.c.state == CommandState.PUBLISHED.value)
+        .where(commands.c.action == Action.CLOSE.value)
+    )
+    wait_until_ms = select(ledger.c.locks_wait_until_ms).scalar_subquery()
+    transaction.execute(
+        update(locks)
+        .where(locks.c.effective_at_ms.is_(None))
+        .where(locks.c.cleared_at_ms.is_(None))
+        .where(wait_until_ms <= now_ms)
+        .where(~can_still_close)
+        .values(effective_at_ms=now_ms)
+    )

@@ -1,0 +1,242 @@
+"""Step 5, queue: the whole lifecycle of a command, as a table and the one function that applies it.
+
+Rules kept here:
+ * R14: one live command per meter (the database enforces it). *Re-send* = the same bytes, it repairs
+   lost messages. *Retry* = a new command under a new decision, spaced by the ladder.
+ * A queued command has no counter and no bytes; its reason may go away, then it is dropped.
+ * A command ends by its final acknowledgement, else 120 s after it expired (lapsed), else when its
+   agent restarted without it (void). A late acknowledgement is still taken as a fact.
+ * I4: a command row names the decision that was committed with it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+
+from cloud.schema import commands
+from cloud.store import Found
+from cloud.vocabulary import CommandState
+from wire.vocabulary import Action
+
+LIFE_MS = 900_000  # of a close; renewed by new commands while its episode waits
+LAPSE_MS = 120_000  # after expiry: the longest an answer may be under way
+RESEND_AFTER_MS = (5_000, 15_000, 60_000)  # then each minute
+RESEND_EVERY_MS = 60_000
+RESEND_LEAST_LIFE_MS = 60_000  # no re-send when less life remains: it would arrive expired
+LADDER_MS = (0, 15_000, 60_000, 180_000, 600_000, 1_800_000)  # design: retries, then hourly
+LADDER_THEN_MS = 3_600_000
+
+
+class Event(StrEnum):
+    """What can happen to a command."""
+
+    FIXED = "fixed"  # counter, bytes and signature stored; published right after
+    REASON_GONE = "reason_gone"
+    FINAL_ITEM = "final_item"
+    TIME_UP = "time_up"
+    AGENT_RESTARTED = "agent_restarted"
+
+
+TRANSITIONS: dict[tuple[CommandState, Event], CommandState] = {
+    (CommandState.QUEUED, Event.FIXED): CommandState.PUBLISHED,
+    (CommandState.QUEUED, Event.REASON_GONE): CommandState.DROPPED,
+    (CommandState.PUBLISHED, Event.FINAL_ITEM): CommandState.ACKNOWLEDGED,
+    (CommandState.PUBLISHED, Event.TIME_UP): CommandState.LAPSED,
+    (CommandState.PUBLISHED, Event.AGENT_RESTARTED): CommandState.VOID,
+    (CommandState.LAPSED, Event.FINAL_ITEM): CommandState.ACKNOWLEDGED,
+    (CommandState.VOID, Event.FINAL_ITEM): CommandState.ACKNOWLEDGED,
+}
+
+# Which live commands a queued one may overtake instead of waiting for their end (R14).
+MAY_OVERTAKE: dict[Action, frozenset[Action]] = {
+    Action.CLOSE: frozenset({Action.OPEN, Action.WITHDRAW}),
+    Action.WITHDRAW: frozenset(Action),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A command to be sent when its time comes."""
+
+    action: Action
+    meter_id: str
+    agent_id: str
+    episode_id: int | None
+    decision: bytes
+    due_at_ms: int
+
+
+def retry_delay_ms(attempts: int) -> int:
+    """How long to wait before attempt number `attempts` + 1."""
+    return LADDER_MS[attempts] if attempts < len(LADDER_MS) else LADDER_THEN_MS
+
+
+def sources(event: Event) -> list[str]:
+    """The states in which `event` can happen."""
+    return [state.value for (state, one) in TRANSITIONS if one is event]
+
+
+def apply(
+    transaction: Connection,
+    event: Event,
+    rows: Sequence[dict[str, object]],
+    *,
+    columns: Iterable[str],
+) -> None:
+    """Apply one event to many commands; a command in another state is left as it is.
+
+    Args:
+        transaction: the caller's.
+        event: what happened to all of them.
+        rows: per command `row_id` and the values of `columns`.
+        columns: what changes besides the state.
+    """
+    if not rows:
+        return
+    targets = {target for (_, one), target in TRANSITIONS.items() if one is event}
+    (target,) = targets  # the table gives each event one end
+    statement = (
+        update(commands)
+        .where(commands.c.id == bindparam("row_id"))
+        .where(commands.c.state.in_(sources(event)))
+        .values(state=target.value, **{name: bindparam(f"new_{name}") for name in columns})
+    )
+    names = list(columns)
+    transaction.execute(
+        statement,
+        [{"row_id": row["row_id"], **{f"new_{name}": row[name] for name in names}} for row in rows],
+    )
+
+
+def queue(transaction: Connection, wanted: Sequence[Queued], *, now_ms: int) -> None:
+    """Queue commands, in the transaction that stores their decisions."""
+    if wanted:
+        transaction.execute(
+            insert(commands),
+            [
+                {
+                    "action": one.action.value,
+                    "meter_id": one.meter_id,
+                    "agent_id": one.agent_id,
+                    "episode_id": one.episode_id,
+                    "decision": one.decision,
+                    "state": CommandState.QUEUED.value,
+                    "queued_at_ms": now_ms,
+                    "due_at_ms": one.due_at_ms,
+                }
+                for one in wanted
+            ],
+        )
+
+
+def standing(transaction: Connection, episode_ids: Sequence[int]) -> list[Found]:
+    """The queued and live, not overtaken commands of some episodes: id, episode, meter, agent, action, state."""
+    return list(
+        transaction.execute(
+            select(
+                commands.c.id,
+                commands.c.episode_id,
+                commands.c.meter_id,
+                commands.c.agent_id,
+                commands.c.action,
+                commands.c.state,
+            )
+            .where(commands.c.episode_id.in_(episode_ids))
+            .where(commands.c.state.in_(("queued", "published")))
+            .where(commands.c.is_overtaken == 0)
+        ).all()
+    )
+
+
+def drop(transaction: Connection, row_ids: Sequence[int], *, now_ms: int) -> None:
+    """Drop queued commands whose reason went away."""
+    rows: list[dict[str, object]] = [{"row_id": one, "ended_at_ms": now_ms} for one in row_ids]
+    apply(transaction, Event.REASON_GONE, rows, columns=("ended_at_ms",))
+
+
+def end_lapsed(transaction: Connection, *, now_ms: int) -> set[int]:
+    """End commands 120 s past their expiry; the episodes to be decided anew."""
+    lapsed = transaction.execute(
+        select(commands.c.id, commands.c.episode_id)
+        .where(commands.c.state == CommandState.PUBLISHED.value)
+        .where(commands.c.expires_at_ms + LAPSE_MS < now_ms)
+    ).all()
+    rows: list[dict[str, object]] = [{"row_id": row.id, "ended_at_ms": now_ms} for row in lapsed]
+    apply(transaction, Event.TIME_UP, rows, columns=("ended_at_ms",))
+    return {row.episode_id for row in lapsed if row.episode_id is not None}
+
+
+def void(
+    transaction: Connection, agent_id: str, unfinished: Sequence[bytes], *, now_ms: int
+) -> set[int]:
+    """R5.3: live commands a restarted agent does not name are void; the episodes to decide anew."""
+    gone = transaction.execute(
+        select(commands.c.id, commands.c.episode_id)
+        .where(commands.c.agent_id == agent_id)
+        .where(commands.c.state == CommandState.PUBLISHED.value)
+        .where(commands.c.command_id.not_in(unfinished))
+    ).all()
+    rows: list[dict[str, object]] = [{"row_id": row.id, "ended_at_ms": now_ms} for row in gone]
+    apply(transaction, Event.AGENT_RESTARTED, rows, columns=("ended_at_ms",))
+    return {row.episode_id for row in gone if row.episode_id is not None}
+
+
+def due_for_resend(
+    transaction: Connection, *, now_ms: int, agent_id: str | None = None, limit: int
+) -> list[Found]:
+    """Live commands whose bytes go out again now: by timer, or all of one agent after its hello."""
+    query = (
+        select(
+            commands.c.id, commands.c.agent_id, commands.c.meter_id,
+            commands.c.envelope, commands.c.sends,
+        )
+        .where(commands.c.state == CommandState.PUBLISHED.value)
+        .where(commands.c.expires_at_ms >= now_ms + RESEND_LEAST_LIFE_MS)
+        .limit(limit)
+    )  # fmt: skip
+    if agent_id is None:
+        query = query.where(commands.c.resend_at_ms <= now_ms)
+    else:
+        query = query.where(commands.c.agent_id == agent_id)
+    rows = list(transaction.execute(query.order_by(commands.c.id)).all())
+    if rows:
+        transaction.execute(
+            update(commands)
+            .where(commands.c.id == bindparam("row_id"))
+            .values(resend_at_ms=bindparam("at_ms"), sends=bindparam("count")),
+            [
+                {
+                    "row_id": row.id,
+                    "at_ms": now_ms + resend_delay_ms(row.sends),
+                    "count": row.sends + 1,
+                }
+                for row in rows
+            ],
+        )
+    return rows
+
+
+def resend_delay_ms(sends: int) -> int:
+    """How long after send number `sends` the same bytes go out again."""
+    return RESEND_AFTER_MS[sends] if sends < len(RESEND_AFTER_MS) else RESEND_EVERY_MS
+
+
+def note_received(
+    transaction: Connection, named: Sequence[tuple[str, bytes]], *, now_ms: int
+) -> list[str]:
+    """Their agents journaled them: re-sending ends, nothing else changes. The meters concerned.
+
+    Args:
+        transaction: the caller's.
+        named: agent and command id, as an agent's own items name them.
+        now_ms: the engine's clock.
+    """
+    if not named:
+        return []
+    own = tuple_(commands.c.agent_id, commands.c.command_id).in_(named)
+    transaction.execute(
+        update(commands).where(own).values(received_at_ms=now_ms, resend_at_ms=None)
+    )
+    return list(transaction.scalars(select(commands.c.meter_id).where(own)))

@@ -1,0 +1,71 @@
+"""The cloud's own words: every enum's value is its spelling in the database."""
+
+from enum import StrEnum
+
+
+class EntryHead(StrEnum):
+    """The two sides of a posting that concern us; `receivable` is what the consumer owes."""
+
+    RECEIVABLE = "receivable"
+    PROVIDER = "provider"  # money a provider holds for us
+    REVENUE = "revenue"
+    CHARGES = "charges"
+
+
+class CutBy(StrEnum):
+    """How supply was taken away; only a remote cut is closed remotely."""
+
+    REMOTE = "remote"
+    POLE = "pole"
+
+
+class EpisodeState(StrEnum):
+    """Where a cut-off stands."""
+
+    OPEN = "open"  # without supply, quote not covered
+    PAID = "paid"  # quote covered, supply not yet back
+    ARMED = "armed"  # waits for the button at the meter; the service clock has ended
+    ENDED = "ended"  # read back closed
+
+
+class LockKind(StrEnum):
+    """Why a relay may not be closed."""
+
+    NON_PAYMENT = "non_payment"
+    PAYMENT_DISPUTED = "payment_disputed"
+    PAYMENT_REVERSED = "payment_reversed"
+    THEFT = "theft"
+    SAFETY = "safety"
+    CONSUMER_REQUEST = "consumer_request"
+    PERMANENT = "permanent"
+    COURT_ORDER = "court_order"
+    CHEQUE_UNREALISED = "cheque_unrealised"
+    NETWORK_WORK = "network_work"
+    METER_MISMATCH = "meter_mismatch"
+    SYSTEM_HOLD = "system_hold"
+
+
+class Verdict(StrEnum):
+    """What a decision concluded."""
+
+    CLOSE = "close"
+    WITHDRAW = "withdraw"
+    NONE = "none"
+
+
+class CommandState(StrEnum):
+    """The lifecycle of a command; the transitions are a table in cloud/outbox.py."""
+
+    QUEUED = "queued"
+    PUBLISHED = "published"
+    ACKNOWLEDGED = "acknowledged"
+    LAPSED = "lapsed"  # expired + 120 s without a final acknowledgement
+    VOID = "void"  # its agent restarted without it
+    DROPPED = "dropped"  # never sent: its reason went away
+
+
+class JournalStanding(StrEnum):
+    """Whether an agent's journal speaks for it."""
+
+    CURRENT = "current"
+    RETIRED = "retired"
