@@ -18,8 +18,6 @@ from cloud.schema import agents, filed_items, journals
 from cloud.store import Found
 from cloud.vocabulary import JournalStanding
 from wire.chain import next_head
-from wire.decoding import decode_item
-from wire.envelope import MalformedError
 from wire.messages import Acknowledgement, CommandItem, Item, ReceivedItem
 
 CATCH_UP_MAX = 4_096  # stored items walked over at once when a gap closes
@@ -59,38 +57,37 @@ class Filed:
 
     progress: dict[tuple[str, bytes], JournalProgress] = field(default_factory=dict)
     fresh: list[tuple[JournalProgress, Arrived]] = field(default_factory=list)
-    junk: int = 0
 
 
-def read_items(message: Acknowledgement) -> list[Arrived] | None:
-    """The items of a message, None when one is malformed or the numbers are not consecutive."""
-    arrived: list[Arrived] = []
-    try:
-        for place, raw in enumerate(message.items):
-            item = decode_item(bytes(raw))
-            if arrived and item.number != arrived[0].item.number + place:
-                return None
-            before = message.before if place == 0 else None
-            arrived.append(Arrived(item=item, raw=bytes(raw), before=before))
-    except MalformedError:
-        return None
-    return arrived
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """One acknowledgement message with its items decoded."""
+
+    message: Acknowledgement
+    items: tuple[Item, ...]
+
+    def arrived(self) -> list[Arrived]:
+        """The items beside their bytes; the first carries the head that the message names."""
+        return [
+            Arrived(item=item, raw=bytes(raw), before=None if place else self.message.before)
+            for place, (item, raw) in enumerate(zip(self.items, self.message.items, strict=True))
+        ]
 
 
-def file(transaction: Connection, messages: Sequence[Acknowledgement], *, now_ms: int) -> Filed:
-    """Store what is new of `messages` in the caller's transaction, and advance each journal."""
-    filed = Filed(progress=_journals(transaction, messages))
-    parcels: list[tuple[JournalProgress, list[Arrived]]] = []
-    for message in messages:
-        progress = filed.progress.get((message.agent, message.journal))
-        arrived = read_items(message)
-        if arrived is None:
-            filed.junk += 1
-        elif progress is not None and not progress.is_forked:
-            parcels.append((progress, arrived))
-        # A journal no hello spoke for yet is not answered: its agent sends again after the welcome.
-    stored = _stored(transaction, parcels)
-    for progress, arrived in parcels:
+def file(transaction: Connection, parcels: Sequence[Parcel], *, now_ms: int) -> Filed:
+    """Store what is new of `parcels` in the caller's transaction, and advance each journal."""
+    filed = Filed(progress=_journals(transaction, [parcel.message for parcel in parcels]))
+    # A journal no hello spoke for yet is not answered: its agent sends again after the welcome.
+    known = [
+        (progress, parcel.arrived())
+        for parcel in parcels
+        if (progress := filed.progress.get((parcel.message.agent, parcel.message.journal)))
+        and not progress.is_forked
+    ]
+    stored = _stored(transaction, known)
+    for progress, arrived in known:
+        if progress.is_forked:
+            continue
         fork = _file_parcel(progress, arrived, stored, filed)
         if fork is not None:
             _fork(transaction, progress, fork, now_ms)
@@ -124,12 +121,12 @@ def _journals(
 
 
 def _stored(
-    transaction: Connection, parcels: Sequence[tuple[JournalProgress, list[Arrived]]]
+    transaction: Connection, known: Sequence[tuple[JournalProgress, list[Arrived]]]
 ) -> dict[tuple[int, int], bytes]:
     """The bytes held already for numbers that arrived again."""
     again = [
         (progress.row_id, one.item.number)
-        for progress, arrived in parcels
+        for progress, arrived in known
         for one in arrived
         if one.item.number <= progress.stored_to
     ]

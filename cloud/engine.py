@@ -16,7 +16,7 @@ import sqlalchemy
 from sqlalchemy import Connection, select
 
 from cloud import acknowledgements, decisions, outbox, payments, publisher, spools
-from cloud.acknowledgements import JournalProgress
+from cloud.acknowledgements import JournalProgress, Parcel
 from cloud.decisions import Decided, DecisionContext
 from cloud.hellos import Greeted, LedgerFacts, greet
 from cloud.live import Live, Step
@@ -65,7 +65,7 @@ class _Inbox:
     payments: list[Payment] = field(default_factory=list)
     watermarks: list[Watermark] = field(default_factory=list)
     hellos: list[Hello] = field(default_factory=list)
-    acknowledgements: list[Acknowledgement] = field(default_factory=list)
+    acknowledgements: list[Parcel] = field(default_factory=list)
 
 
 class Engine:
@@ -139,7 +139,7 @@ class Engine:
             case Hello() as message:
                 inbox.hellos.append(message)
             case Acknowledgement() as message:
-                inbox.acknowledgements.append(message)
+                inbox.acknowledgements.append(Parcel(message=message, items=checked.items))
             case _:
                 self.junk["7 not for an engine"] += 1
 
@@ -206,12 +206,11 @@ class Engine:
     def _file(
         self,
         transaction: Connection,
-        messages: Sequence[Acknowledgement],
+        parcels: Sequence[Parcel],
         progressed: list[JournalProgress],
         now_ms: int,
     ) -> Applied:
-        filed = acknowledgements.file(transaction, messages, now_ms=now_ms)
-        self.junk["6 items"] += filed.junk
+        filed = acknowledgements.file(transaction, parcels, now_ms=now_ms)
         progressed += [
             one for one in filed.progress.values() if one.is_current and not one.is_forked
         ]

@@ -46,12 +46,14 @@ class Live:
 
     def load_zones(self, transaction: Connection) -> None:
         """Learn which zones are large enough to be named."""
-        sizes = dict(
+        sizes: dict[str, int] = dict(
             transaction.execute(
                 select(accounts.c.zone, func.count())
                 .join(meters, meters.c.account_id == accounts.c.account_id)
                 .group_by(accounts.c.zone)
-            ).tuples()
+            )
+            .tuples()
+            .all()
         )
         self.is_shown = self.is_development or sum(sizes.values()) >= ZONE_LEAST_METERS
         self.zones = frozenset(
@@ -69,7 +71,9 @@ class Live:
                 select(meters.c.meter_id, accounts.c.zone)
                 .join(accounts, accounts.c.account_id == meters.c.account_id)
                 .where(meters.c.meter_id.in_({step.meter_id for step in shown}))
-            ).tuples()
+            )
+            .tuples()
+            .all()
         )
         return [self._message(step, zone_of.get(step.meter_id, OTHER_ZONE)) for step in shown]
 
@@ -82,7 +86,9 @@ class Live:
                     commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value))
                 )
                 .group_by(commands.c.state)
-            ).tuples()
+            )
+            .tuples()
+            .all()
         )
         dark = transaction.scalar(
             select(func.count())

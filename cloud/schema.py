@@ -137,6 +137,7 @@ meters = Table(
     Column("meter_id", Text, primary_key=True),
     Column("account_id", Text, ForeignKey("accounts.account_id"), nullable=False),
     Column("agent_id", Text, ForeignKey("agents.agent_id"), nullable=False),
+    _text("serial", is_optional=True),
     _number("installed_at_ms"),
     _number("mapped_at_ms"),  # since when this meter measures this account
     _text("feeder"),

@@ -8,13 +8,14 @@ A failure of any step is *junk*: counted, never answered, nothing stored, no sta
 retained flag on a message that is never retained is junk too: somebody planted it.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, cast
 
 from wire import envelope
-from wire.decoding import BODY_TYPES, Message, decode_body
+from wire.decoding import BODY_TYPES, Message, decode_body, decode_item
 from wire.documents import Manifest, Roster
 from wire.envelope import MalformedError, signed_bytes
 from wire.keys import KeyId, verifies
@@ -23,6 +24,7 @@ from wire.messages import (
     Command,
     Filed,
     Hello,
+    Item,
     Payment,
     Receipt,
     Watermark,
@@ -77,6 +79,7 @@ class Checked:
     body: bytes
     digest: bytes
     signers: tuple[Key, ...]
+    items: tuple[Item, ...] = ()  # an acknowledgement's, decoded; their bytes are in the message
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -120,6 +123,7 @@ def check(
             return Junk(5, "signature")
     try:
         message = decode_body(BODY_TYPES[message_type], opened.body)
+        items = _items_of(message)
     except MalformedError:
         return Junk(6, "body")
     # A welcome brings the time itself, so its key is judged by the time it brings.
@@ -134,7 +138,18 @@ def check(
         body=opened.body,
         digest=sha256(signed).digest(),
         signers=signers,
+        items=items,
     )
+
+
+def _items_of(message: Message) -> tuple[Item, ...]:
+    """An acknowledgement's items, which its own type keeps as raw bytes, held to the same step."""
+    if not isinstance(message, Acknowledgement):
+        return ()
+    items = tuple(decode_item(bytes(item)) for item in message.items)
+    if any(later.number != earlier.number + 1 for earlier, later in itertools.pairwise(items)):
+        raise MalformedError("an acknowledgement's items have consecutive numbers")
+    return items
 
 
 def _signers(opened: envelope.Envelope, ring: Keyring) -> tuple[Key, ...] | None:
@@ -194,7 +209,17 @@ def _agent_speaks(topic: Topic, message: Message, signers: tuple[Key, ...]) -> b
 
 
 def _agent_is_spoken_to(topic: Topic, message: Message, _: tuple[Key, ...]) -> bool:
-    return cast("Welcome | Filed | Manifest | Roster", message).agent == topic.agent
+    return cast("Welcome | Filed | Roster", message).agent == topic.agent
+
+
+def _manifest_ids(topic: Topic, message: Message, signers: tuple[Key, ...]) -> bool:
+    manifest = cast("Manifest", message)
+    return (
+        manifest.agent == topic.agent
+        # Whoever asks for a mass open is not one of the two who allow it.
+        and manifest.requester not in {key.subject for key in signers}
+        and all(earlier < later for earlier, later in itertools.pairwise(manifest.meters))
+    )
 
 
 def _receipt_ids(topic: Topic, message: Message, _: tuple[Key, ...]) -> bool:
@@ -216,7 +241,7 @@ _ID_RULES: dict[MessageType, Callable[[Topic, Message, tuple[Key, ...]], bool]] 
     MessageType.ACKNOWLEDGEMENT: _agent_speaks,
     MessageType.WELCOME: _agent_is_spoken_to,
     MessageType.FILED: _agent_is_spoken_to,
-    MessageType.MANIFEST: _agent_is_spoken_to,
+    MessageType.MANIFEST: _manifest_ids,
     MessageType.ROSTER: _agent_is_spoken_to,
     MessageType.RECEIPT: _receipt_ids,
     MessageType.COMMAND: _command_ids,

@@ -4,6 +4,7 @@ Decoding is strict: types, ranges and lengths are checked, and the decoded value
 give the same bytes. What passes here has one meaning and one spelling.
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from wire.messages import (
     Item,
     ManifestItem,
     Payment,
+    PaymentItem,
     Receipt,
     ReceivedItem,
     StateItem,
@@ -60,13 +62,21 @@ _Decoded = TypeVar("_Decoded", bound=Array)
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[type[Array], msgspec.msgpack.Decoder[Array]] = {
     body_type: msgspec.msgpack.Decoder(body_type)
-    for body_type in (*BODY_TYPES.values(), *ITEM_TYPES.values(), Root, Registry, Identity)
+    for body_type in (
+        *(*BODY_TYPES.values(), *ITEM_TYPES.values()),
+        *(PaymentItem, Root, Registry, Identity),
+    )
 }
 
 
 def encode(value: Array) -> bytes:
     """The one spelling of a body or an item."""
     return _encoder.encode(value)
+
+
+def raw_items(items: Iterable[bytes]) -> tuple[msgspec.Raw, ...]:
+    """Items as an acknowledgement carries them: the exact bytes that the chain is over."""
+    return tuple(msgspec.Raw(item) for item in items)
 
 
 def decode_body(body_type: type[_Decoded], body: bytes) -> _Decoded:
@@ -77,7 +87,8 @@ def decode_body(body_type: type[_Decoded], body: bytes) -> _Decoded:
     """
     try:
         value = _decoders[body_type].decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec 0.22 lets UnicodeDecodeError through for a str that is not UTF-8.
         raise MalformedError(f"not a {body_type.__name__}: {error}") from None
     if _encoder.encode(value) != body:
         raise MalformedError(f"a {body_type.__name__} must be in its shortest spelling")

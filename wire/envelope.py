@@ -84,7 +84,8 @@ def unpack(payload: bytes) -> Envelope:
     """
     try:
         envelope = _decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec 0.22 lets UnicodeDecodeError through for a str that is not UTF-8.
         raise MalformedError(f"not an envelope: {error}") from None
     if _encoder.encode(envelope) != payload:
         raise MalformedError("an envelope's integers and lengths must be in their shortest form")

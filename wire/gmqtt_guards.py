@@ -35,6 +35,16 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 from gmqtt.mqtt.utils import ConnectionState, unpack_variable_byte_integer
 from gmqtt.subscription import Subscription
 
+from wire.frames import (
+    DISCONNECT,
+    PINGREQ_FRAME,
+    PUBACK,
+    PUBLISH,
+    disconnect_frame,
+    parse_publish,
+    puback_frames,
+    publish_frame,
+)
 from wire.link_settings import BrokerAddress, LinkSettings
 
 _LOG = logging.getLogger(__name__)
@@ -46,10 +56,8 @@ UNSENT_MAX = 4_194_304  # bytes in the socket buffer above which unacknowledged 
 SUBSCRIBE_ID = 65_535  # the one packet id outside every publish window: one SUBSCRIBE at a time
 _UNLIMITED = 65_535  # CONNACK without Receive Maximum (MQTT 5, 3.2.2.3.3)
 
-_CONNACK, _PUBLISH, _PUBACK, _SUBACK = 0x20, 0x30, 0x40, 0x90
-_PINGRESP, _DISCONNECT = 0xD0, 0xE0
+_CONNACK, _SUBACK, _PINGRESP = 0x20, 0x90, 0xD0
 _MALFORMED = (IndexError, ValueError, struct.error)  # what decoding a short or odd packet raises
-_PINGREQ_FRAME = b"\xc0\x00"
 
 
 class _IntoOurLog(logging.Handler):
@@ -66,11 +74,7 @@ logging.getLogger("gmqtt").addHandler(_IntoOurLog())
 
 
 class ConnectionRefusedByBrokerError(Exception):
-    """The broker answered CONNECT or SUBSCRIBE with a refusal.
-
-    Attributes:
-        code: the MQTT 5 reason code.
-    """
+    """The broker refused CONNECT or SUBSCRIBE; `code` is the MQTT 5 reason code."""
 
     def __init__(self, what: str, code: int) -> None:
         super().__init__(f"{what}: refused with reason code 0x{code:02x}")
@@ -218,29 +222,15 @@ class BrokerConnection:
 
     def publish(self, topic: str, payload: bytes, packet_id: int, *, retain: bool) -> None:
         """Writes one PUBLISH: QoS 1 under packet_id, QoS 0 when that is 0."""
-        name = topic.encode()
-        qos_bits, packet_id_bytes = (2, packet_id.to_bytes(2, "big")) if packet_id else (0, b"")
-        rest = 3 + len(name) + len(packet_id_bytes) + len(payload)
-        self._write(
-            b"".join(
-                (
-                    bytes((_PUBLISH | qos_bits | retain, *_variable_length(rest))),
-                    len(name).to_bytes(2, "big"),
-                    name,
-                    packet_id_bytes,
-                    b"\x00",  # no properties: nothing outside the signature is ever needed
-                    payload,
-                )
-            )
-        )
+        self._write(publish_frame(topic, payload, packet_id, retain=retain))
 
     def puback(self, packet_ids: list[int]) -> None:
         """Says to the broker that these messages are stored."""
-        self._write(b"".join([b"\x40\x02" + number.to_bytes(2, "big") for number in packet_ids]))
+        self._write(puback_frames(packet_ids))
 
     def ping(self) -> None:
         """Asks for a sign of life."""
-        self._write(_PINGREQ_FRAME)
+        self._write(PINGREQ_FRAME)
 
     def hold_reading(self) -> None:
         """Shuts the gate: at most READ_BYTES more arrive."""
@@ -250,9 +240,14 @@ class BrokerConnection:
         """Opens the gate."""
         self._protocol.gate.set()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the gate is open."""
+        return bool(self._protocol.gate.is_set())
+
     def silence_s(self) -> float:
         """Seconds since the peer was last heard; 0 while it is we who do not listen."""
-        if not self._protocol.gate.is_set():
+        if not self.is_reading:
             self.last_data_in = time.monotonic()
         return time.monotonic() - self.last_data_in
 
@@ -270,7 +265,7 @@ class BrokerConnection:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        self._write(bytes((_DISCONNECT, 2, code, 0)))
+        self._write(disconnect_frame(code))
         self._flush()
         self.go_on_reading()  # else the end of the stream would wait behind the gate
         transport.close()
@@ -289,46 +284,31 @@ class BrokerConnection:
             self._answer.set_exception(ConnectionResetError(self.end_reason))
 
     def put_package(self, package: Package) -> None:
-        """Called by gmqtt's framing for each packet. An exception here would end it silently."""
+        """Called by gmqtt's framing; an exception here would end its reading silently."""
+        if self.end_reason:
+            return  # given up, and its receiver listens to the next connection already
         try:
             self._take(package.cmd & 0xF0, package.cmd, package.data)
         except _MALFORMED as error:
             self.abort(f"packet 0x{package.cmd:02x} of the broker is malformed: {error}")
 
     def _take(self, kind: int, first: int, data: bytes) -> None:
-        if kind == _PUBLISH:
-            self._take_publish(first, data)
-        elif kind == _PUBACK:
+        if kind == PUBLISH:
+            topic, payload, packet_id = parse_publish(first, data)
+            retained = bool(first & 1)
+            self._receiver.message_arrived(topic, payload, packet_id, is_retained=retained)
+        elif kind == PUBACK:
             code = data[2] if len(data) > 2 else 0
             self._receiver.publish_answered(data[0] << 8 | data[1], code)
         elif kind in (_CONNACK, _SUBACK):
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(data)
-        elif kind == _DISCONNECT:
+        elif kind == DISCONNECT:
             self.end_code = data[0] if data else 0
             if self.end_code:
                 self.abort(f"the broker said DISCONNECT 0x{self.end_code:02x}")
         elif kind != _PINGRESP:
             raise ValueError("unexpected kind")
-
-    def _take_publish(self, first: int, data: bytes) -> None:
-        after = 2 + (data[0] << 8 | data[1])
-        topic = data[2:after].decode()
-        qos = first >> 1 & 3
-        packet_id = 0
-        if qos == 1:
-            packet_id = data[after] << 8 | data[after + 1]
-            after += 2
-        elif qos > 1:
-            raise ValueError("QoS 2 was never asked for")
-        if data[after] < 0x80:
-            after += 1 + data[after]
-        else:
-            length, payload = unpack_variable_byte_integer(data[after:])
-            after = len(data) - len(payload) + length
-        if after > len(data):
-            raise ValueError("properties end behind the packet")
-        self._receiver.message_arrived(topic, data[after:], packet_id, is_retained=bool(first & 1))
 
     def _write(self, frame: bytes) -> None:
         self._outgoing.append(frame)
@@ -349,12 +329,6 @@ def _malformed_is_lost(what: str) -> Iterator[None]:
         yield
     except _MALFORMED as error:
         raise ConnectionResetError(f"{what} of the broker is malformed: {error}") from error
-
-
-def _variable_length(number: int) -> tuple[int, ...]:
-    if number < 0x80:
-        return (number,)
-    return (number & 0x7F | 0x80, *_variable_length(number >> 7))
 
 
 def _receive_maximum(properties: bytes) -> int:

@@ -22,20 +22,30 @@ def read_signing_key(path: Path) -> SigningKey:
     Raises:
         KeyFileError: missing, readable by others, or not a seed.
     """
-    try:
-        mode = path.stat().st_mode & 0o777
-        text = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        raise KeyFileError(f"no key file {path}: create it with `relight keys`") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"cannot read key file {path}: {error}") from None
-    if mode & 0o077:
-        raise KeyFileError(f"{path} has mode {mode:04o}; others can read it: chmod 0600 {path}")
+    text = read_private(path)
     try:
         seed = bytes.fromhex(text)
         return SigningKey(seed)
     except ValueError:
         raise KeyFileError(f"{path} does not hold {2 * SEED_BYTES} hex digits") from None
+
+
+def read_private(path: Path) -> str:
+    """The one line of a file that is its owner's alone.
+
+    Raises:
+        KeyFileError: missing, readable by others, or not text.
+    """
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise KeyFileError(f"no key file {path}: create it, mode 0600") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"cannot read key file {path}: {error}") from None
+    if mode & 0o077:
+        raise KeyFileError(f"{path} has mode {mode:04o}; others can read it: chmod 0600 {path}")
+    return text
 
 
 def write_signing_key(path: Path, key: SigningKey) -> None:

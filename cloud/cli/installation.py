@@ -1,0 +1,135 @@
+"""A whole development installation in one folder: keys, broker, configuration, one set of secrets.
+
+Rules kept here: everything listens on loopback; every key is marked `development`; running it again
+on the same folder is refused, so no key that something trusts is ever replaced.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cloud.cli.keys import FIRST_EPOCH, KeyPlan, make_development_keys
+from cloud.schema import ledger
+from cloud.store import migrate, open_store, sqlite_url
+from mosquitto.configuration import BrokerPlan, Identity
+from mosquitto.initialisation import add_identity, initialise
+from wire.decoding import decode_body
+from wire.documents import Root
+from wire.envelope import unpack
+from wire.key_files import PRIVATE_MODE, write_whole
+
+ENGINE = "ENGINE-1"
+GUARD = "GUARD-1"
+INTAKE = "INTAKE-1"
+DASHBOARD = "DASHBOARD-1"
+DESK = "DESK-1"
+DOCTOR = "DOCTOR-1"
+PROVIDER = "RAZORPAY"
+# Razorpay is not polled yet, so its watermark promises no completeness (docs/security.md).
+INTAKE_SCOPE = (f"WEBHOOK:{PROVIDER}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevelopmentPlan:
+    """Where a development installation lives and which agents it has."""
+
+    folder: Path
+    agents: Sequence[str]
+    broker_port: int
+    intake_port: int
+    extra: Sequence[Identity] = ()  # more broker identities: a witness, the clients of a floor
+
+
+def make_development_installation(
+    plan: DevelopmentPlan,
+    *,
+    now_ms: int,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> Path:
+    """Write everything a cloud on one machine needs; the path of relight.toml."""
+    trust = plan.folder / "trust"
+    pin = make_development_keys(
+        KeyPlan(
+            folder=trust,
+            engines=(ENGINE,),
+            intakes={INTAKE: INTAKE_SCOPE},
+            guards=(GUARD,),
+            agents=plan.agents,
+        ),
+        now_ms=now_ms,
+        random_bytes=random_bytes,
+    )
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC)
+    initialise(
+        BrokerPlan(
+            directory=plan.folder / "broker",
+            port=plan.broker_port,
+            engines=(ENGINE,),
+            guards=(GUARD,),
+            intakes=((INTAKE, (PROVIDER,)),),
+            desks=(DESK,),
+            dashboards=(DASHBOARD,),
+            doctors=(DOCTOR,),
+            agents=tuple(plan.agents),
+        ),
+        now=now,
+    )
+    for identity in plan.extra:
+        add_identity(plan.folder / "broker", identity, now=now)
+    secret = random_bytes(24).hex()
+    secret_path = plan.folder / "secrets" / "razorpay"
+    write_whole(secret_path, f"{secret}\n".encode("ascii"), mode=PRIVATE_MODE)
+    write_whole(plan.folder / "relight.toml", _configuration(plan, pin).encode("utf-8"))
+    create_ledger(plan.folder / "ledger.db", trust / "root-1", now_ms=now_ms)
+    return plan.folder / "relight.toml"
+
+
+def create_ledger(path: Path, root_1: Path, *, now_ms: int) -> None:
+    """Make a new ledger of the installation that `root_1` names; its generation begins now (R13)."""
+    root = decode_body(Root, unpack(root_1.read_bytes()).body)
+    store = open_store(sqlite_url(path))
+    migrate(store)
+    with store.begin() as transaction:
+        transaction.execute(
+            ledger.insert(),
+            {
+                "id": 1,
+                "installation": root.installation,
+                "generation_ms": now_ms,
+                "epoch": FIRST_EPOCH,
+            },
+        )
+    store.dispose()
+
+
+def _configuration(plan: DevelopmentPlan, pin: str) -> str:
+    return f"""# A development installation on this machine; docs/operations.md explains every key.
+
+[trust]
+pin = "{pin}"  # digest of root document 1
+root = "trust/root-1"
+documents = "trust/documents"
+is_production = false  # a production process refuses keys marked development
+
+[broker]
+addresses = ["127.0.0.1:{plan.broker_port}"]
+certificates = "broker/certificates"
+
+[engine]
+name = "{ENGINE}"
+key = "trust/keys/{ENGINE}.key"
+ledger = "ledger.db"
+identities = "trust/identities"
+
+[intake]
+name = "{INTAKE}"
+key = "trust/keys/{INTAKE}.key"
+host = "127.0.0.1"
+port = {plan.intake_port}
+spool = "spool.db"
+
+[intake.razorpay]
+secrets = ["secrets/razorpay"]  # up to two live ones, each in a file of mode 0600
+"""

@@ -1,0 +1,96 @@
+"""The engine's rim: link, clock, one worker thread for the turns, and the second's summary.
+
+Rules kept here: deliveries are acknowledged to the broker after the commit of their turn, never
+before; while the database cannot be written the same deliveries wait, nothing is lost or half done;
+what is published is repaired by re-sends, so no publish is waited for.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy.exc import OperationalError
+
+from cloud.engine import Engine
+from cloud.publisher import Outgoing
+from wire.link import Delivery, Link, PublishDenied, PublishResult
+
+_Result = TypeVar("_Result")
+_LOG = logging.getLogger(__name__)
+
+BATCH_MAX = 256  # deliveries per turn: some 10 ms of work, so that a single payment waits no longer
+TICK_MS = 100  # the longest a turn waits for deliveries: timers of the engine are due in seconds
+SUMMARY_EVERY_MS = 1_000
+STORE_RETRY_S = (0.05, 0.2, 1.0, 5.0)  # then every 5 s: full or locked stores are a person's work
+
+
+class EngineProcess:
+    """Runs one engine on one link until it is cancelled."""
+
+    def __init__(self, engine: Engine, link: Link, clock_ms: Callable[[], int]) -> None:
+        self._engine = engine
+        self._link = link
+        self._clock_ms = clock_ms
+        # One thread: turns are strictly one after the other, and the loop reads meanwhile.
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turn")
+
+    async def run(self) -> None:
+        """Serve for ever; ends by cancellation, with a clean end of the session."""
+        link_task = asyncio.create_task(self._link.run(), name="engine.link")
+        try:
+            await self._serve()
+        finally:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._link.stop()
+            link_task.cancel()
+            self._worker.shutdown(wait=True)
+
+    async def _serve(self) -> None:
+        summarised_at_ms = 0
+        while True:
+            deliveries = await self._link.receive(BATCH_MAX, wait_ms=TICK_MS)
+            outgoing = await self._turn(deliveries)
+            self._link.acknowledge(deliveries)
+            now_ms = self._clock_ms()
+            if now_ms - summarised_at_ms >= SUMMARY_EVERY_MS:
+                summarised_at_ms = now_ms
+                outgoing.append(await self._in_worker(self._summary))
+            self._send(outgoing)
+
+    async def _turn(self, deliveries: Sequence[Delivery]) -> list[Outgoing]:
+        is_busy = len(deliveries) == BATCH_MAX
+        attempt = 0
+        while True:
+            try:
+                return await self._in_worker(
+                    lambda: self._engine.turn(deliveries, now_ms=self._clock_ms(), is_busy=is_busy)
+                )
+            except OperationalError as error:
+                pause_s = STORE_RETRY_S[min(attempt, len(STORE_RETRY_S) - 1)]
+                _LOG.error(  # the database's own words say it; a trace adds nothing
+                    "the ledger cannot be written (%s); %d deliveries wait, next try in %.2f s",
+                    error.orig, len(deliveries), pause_s,
+                )  # fmt: skip
+                attempt += 1
+                await asyncio.sleep(pause_s)
+
+    def _summary(self) -> Outgoing:
+        return self._engine.summary(now_ms=self._clock_ms())
+
+    async def _in_worker(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def _send(self, outgoing: Sequence[Outgoing]) -> None:
+        for one in outgoing:
+            sent = self._link.send(one.topic, one.payload, retain=one.is_retained)
+            sent.add_done_callback(_note_denied)
+
+
+def _note_denied(sent: asyncio.Future[PublishResult]) -> None:
+    """A lost publish is sent again by its timer; a denied one never would arrive: say so."""
+    error = None if sent.cancelled() else sent.exception()
+    if isinstance(error, PublishDenied):
+        _LOG.error("the broker refuses what this engine must publish: %s", error)

@@ -1,0 +1,54 @@
+"""Every outcome of the intake by its name: what `GET /health` shows."""
+
+from enum import StrEnum
+
+
+class Counted(StrEnum):
+    """What is counted, since this process started."""
+
+    # Answers at the door.
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    SIGNATURE_MISSING = "signature_missing"
+    SIGNATURE_WRONG = "signature_wrong"
+    TOO_LARGE = "too_large"
+    BODY_TOO_SLOW = "body_too_slow"
+    DISCONNECTED = "disconnected"
+    STORE_UNAVAILABLE = "store_unavailable"
+    QUEUE_FULL = "queue_full"
+    UNRECEIPTED_FULL = "unreceipted_full"
+    # What stored reports said.
+    FORWARDED = "forwarded"
+    IRRELEVANT = "irrelevant"
+    UNREADABLE = "unreadable"
+    # What became of publishes.
+    PUBLISHED = "published"
+    PUBLISH_DENIED = "publish_denied"
+    PUBLISH_LOST = "publish_lost"
+    # What came back.
+    RECEIPTED = "receipted"
+    RECEIPT_REPEATED = "receipt_repeated"
+    RECEIPT_JUNK = "receipt_junk"
+    RECEIPT_FOREIGN_SPOOL = "receipt_foreign_spool"
+    RECEIPT_OLD_GENERATION = "receipt_old_generation"
+    RECEIPT_UNKNOWN_NUMBER = "receipt_unknown_number"
+    RECEIPT_WRONG_RAW = "receipt_wrong_raw"
+    GENERATION_ADOPTED = "generation_adopted"
+
+
+class Counters:
+    """One number per name, from 0."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Counted, int] = dict.fromkeys(Counted, 0)
+
+    def count(self, name: Counted, times: int = 1) -> None:
+        """Adds to one name."""
+        self._numbers[name] += times
+
+    def __getitem__(self, name: Counted) -> int:
+        return self._numbers[name]
+
+    def by_name(self) -> dict[str, int]:
+        """All of them, in the order of the enum."""
+        return {name.value: number for name, number in self._numbers.items()}

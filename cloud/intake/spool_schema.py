@@ -1,0 +1,65 @@
+"""The schema of the spool file: what may stand in it, what may never change, what may never go.
+
+The first migration runs these statements in order; a later change is a later migration.
+"""
+
+from wire.vocabulary import ReceiptVerdict
+
+_VERDICTS = ", ".join(f"'{verdict.value}'" for verdict in ReceiptVerdict)
+STATEMENTS = (
+    """CREATE TABLE spool (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        id BLOB NOT NULL CHECK (length(id) = 8),
+        created_at_ms INTEGER NOT NULL,
+        made INTEGER NOT NULL CHECK (made >= 0),  -- the highest number given
+        generation_ms INTEGER NOT NULL CHECK (generation_ms >= 0)  -- of the ledger; 0 before one
+    ) STRICT""",
+    """CREATE TABLE reports (
+        id INTEGER PRIMARY KEY,
+        provider TEXT NOT NULL,
+        event_id TEXT NOT NULL,  -- as the header said; '' when it said nothing
+        sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+        received_at_ms INTEGER NOT NULL,
+        verdict TEXT NOT NULL CHECK (verdict IN ('forwarded', 'irrelevant', 'unreadable')),
+        reason TEXT NOT NULL CHECK ((verdict = 'forwarded') = (reason = '')),
+        raw BLOB NOT NULL,  -- I1: byte for byte
+        UNIQUE (provider, sha256)
+    ) STRICT""",
+    "CREATE INDEX reports_by_event_id ON reports (event_id)",
+    "CREATE INDEX reports_by_time ON reports (received_at_ms)",
+    "CREATE INDEX reports_unreadable ON reports (id) WHERE verdict = 'unreadable'",
+    """CREATE TABLE items (
+        number INTEGER PRIMARY KEY CHECK (number > 0),
+        report_id INTEGER NOT NULL REFERENCES reports (id),
+        shard INTEGER NOT NULL CHECK (shard BETWEEN 0 AND 15),
+        item BLOB NOT NULL  -- as it is sent, whenever it is sent: one number never has two meanings
+    ) STRICT""",
+    "CREATE INDEX items_by_report ON items (report_id)",
+    f"""CREATE TABLE receipts (
+        number INTEGER PRIMARY KEY REFERENCES items (number) ON DELETE CASCADE,
+        verdict TEXT NOT NULL CHECK (verdict IN ({_VERDICTS})),
+        receipted_at_ms INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE INDEX receipts_by_time ON receipts (receipted_at_ms)",
+    # I1: what was taken in stays as it was taken in.
+    """CREATE TRIGGER reports_never_change BEFORE UPDATE ON reports
+        BEGIN SELECT RAISE(ABORT, 'I1: a report never changes'); END""",
+    """CREATE TRIGGER items_never_change BEFORE UPDATE ON items
+        BEGIN SELECT RAISE(ABORT, 'I1: an item never changes'); END""",
+    """CREATE TRIGGER receipts_never_change BEFORE UPDATE ON receipts
+        BEGIN SELECT RAISE(ABORT, 'I1: a receipt never changes'); END""",
+    # I1: only what reached its end may go.
+    """CREATE TRIGGER items_stay_until_receipted BEFORE DELETE ON items
+        WHEN NOT EXISTS (SELECT 1 FROM receipts WHERE number = old.number)
+        BEGIN SELECT RAISE(ABORT, 'I1: an item without receipt is never deleted'); END""",
+    """CREATE TRIGGER unreadable_reports_stay BEFORE DELETE ON reports
+        WHEN old.verdict = 'unreadable'
+        BEGIN SELECT RAISE(ABORT, 'I1: an unreadable report is never deleted'); END""",
+    # R1: dense numbers, also after everything was trimmed.
+    """CREATE TRIGGER items_are_dense AFTER INSERT ON items BEGIN
+        SELECT RAISE(ABORT, 'R1: numbers are dense') FROM spool WHERE made <> new.number - 1;
+        UPDATE spool SET made = new.number; END""",
+    """CREATE TRIGGER spool_only_rises BEFORE UPDATE ON spool
+        WHEN new.id <> old.id OR new.made < old.made OR new.generation_ms < old.generation_ms
+        BEGIN SELECT RAISE(ABORT, 'R13: a spool keeps its id, its marks only rise'); END""",
+)

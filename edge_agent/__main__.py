@@ -1,0 +1,131 @@
+"""The command `relight-agent`: run one agent, or show what its journal holds."""
+
+import asyncio
+import importlib
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import uvloop
+
+from edge_agent.agent import Agent
+from edge_agent.configuration import (
+    Configuration,
+    ConfigurationError,
+    agent_settings,
+    link_settings,
+    read_configuration,
+    read_roster,
+)
+from edge_agent.host import Host, Surroundings
+from edge_agent.journal import Journal, JournalError
+from edge_agent.relay import RelayDoor
+from wire.link import Link
+from wire.trust import TrustRefusedError
+
+DoorFactory = Callable[[Mapping[str, Any]], RelayDoor]
+
+
+def elapsed_ms() -> int:
+    """CLOCK_BOOTTIME: it counts while the machine sleeps, and nobody can set it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Relight's agent: one per concentrator."""
+
+
+@main.command()
+@click.argument("configuration", type=click.Path(path_type=Path))
+def run(configuration: Path) -> None:
+    """Run the agent that CONFIGURATION (agent.toml) describes, until SIGTERM."""
+    try:
+        found = read_configuration(configuration)
+        agent = _agent(found)
+        door = _door(found)
+        link = Link(link_settings(found, configuration), randomness=random.SystemRandom())
+    except (ConfigurationError, JournalError, TrustRefusedError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    standing = agent.journal.standing
+    print(f"agent {found.agent}, journal {standing.journal_id.hex()}, boot {standing.boot}")
+    host = Host(agent, link, door, Surroundings(elapsed_ms=elapsed_ms), found.meters_at_once)
+    uvloop.run(_until_told(host))
+    agent.journal.close()
+
+
+@main.command()
+@click.argument("configuration", type=click.Path(path_type=Path))
+def show(configuration: Path) -> None:
+    """Show what the journal of CONFIGURATION's agent stands for, also while it runs."""
+    try:
+        found = read_configuration(configuration)
+        journal = Journal.read(found.path(found.journal))
+    except (ConfigurationError, JournalError) as error:
+        raise click.ClickException(str(error)) from None
+    standing = journal.standing
+    print(f"agent       {standing.agent}")
+    print(f"journal     {standing.journal_id.hex()}, boot {standing.boot}")
+    print(f"items       made {journal.made}, filed {standing.filed}, removed {journal.checkpoint}")
+    print(f"head        {journal.head.hex()}")
+    print(f"generation  {standing.generation_ms}")
+    print(f"floor       {standing.floor_epoch}/{standing.floor_sequence_ms}")
+    print(
+        f"stop        {max(standing.stop_ms, standing.welcome_stop_ms)}"
+        f", lifted {standing.lifted_ms}: opens {'frozen' if standing.is_stopped else 'allowed'}"
+    )
+    print(f"running     {standing.running_ms} ms")
+    for meter, epoch, sequence_ms in journal.commands.counters():
+        print(f"counter     {meter} {epoch}/{sequence_ms}")
+    journal.close()
+
+
+def _agent(found: Configuration) -> Agent:
+    settings = agent_settings(found)
+    roster = read_roster(found)
+    journal = Journal.open(found.path(found.journal), settings.agent, os.urandom)
+    return Agent(
+        settings=settings,
+        journal=journal,
+        roster=roster,
+        elapsed_ms=elapsed_ms,
+        new_id=os.urandom,
+    )
+
+
+def _door(found: Configuration) -> RelayDoor:
+    """Make the door by its dotted name.
+
+    Raises:
+        ConfigurationError: nothing of that name, or its options are wrong.
+    """
+    module, _, name = found.relay.door.partition(":")
+    try:
+        factory = cast("DoorFactory", getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"[relay] door {found.relay.door!r}: {error}") from None
+    try:
+        return factory(found.relay.options)
+    except ValueError as error:
+        raise ConfigurationError(f"[relay.options]: {error}") from None
+
+
+async def _until_told(host: Host) -> None:
+    loop = asyncio.get_running_loop()
+    serving = asyncio.ensure_future(host.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        print("stopped", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
