@@ -20,6 +20,8 @@ from bench.world import (
     BenchWorld,
     bench_world,
     machine,
+    order_of,
+    payment_of,
 )
 from cloud.cli.installation import INTAKE, PROVIDER
 from cloud.cli.processes import clock_ms
@@ -106,7 +108,7 @@ async def _receipts(link: Link, room: asyncio.Semaphore) -> None:
 
 
 def _sealed_lists(bench: BenchWorld) -> Iterator[Sealed]:
-    """The payments of every account in order, in lists of one shard, as a busy intake forms them."""
+    """Every account's payment in order, in lists of one shard, as a busy intake forms them."""
     installation = bench.installation
     key = installation.signing_key(f"trust/keys/{INTAKE}.key")
     ring = installation.authorities(latest_ms=clock_ms()).keyring()
@@ -143,10 +145,10 @@ def _item(number: int, account: str, meter: str) -> PaymentItem:
         number=number,
         raw=hashlib.sha256(meter.encode("ascii")).digest(),
         kind=PaymentKind.CAPTURED,
-        object_id=f"pay_{meter}",
-        payment_id=f"pay_{meter}",
+        object_id=payment_of(meter),
+        payment_id=payment_of(meter),
         account_hint=account,
-        order=f"order_{meter}",
+        order=order_of(meter),
         amount_paise=OWED_PAISE,
         currency="INR",
         happened_at_ms=now_ms - 500,

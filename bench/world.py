@@ -81,6 +81,16 @@ class BenchWorld:
             )
 
 
+def payment_of(meter: str) -> str:
+    """The provider's id of the payment for a bench meter."""
+    return f"pay_{meter.removeprefix('M-')}"
+
+
+def order_of(meter: str) -> str:
+    """The provider's order for a bench meter's quote."""
+    return f"order_{meter.removeprefix('M-')}"
+
+
 def account_of(meter: str) -> str:
     """The account of a bench meter."""
     return f"N{meter.removeprefix('M-')}"
@@ -209,7 +219,7 @@ def _import(bench: BenchWorld) -> None:
             "account_id,meter_id,cut_at,cut_by,disconnection_charge,reconnection_charge,order",
             [
                 (account_of(meter), meter, cut_at, "remote", "0.00", "0.00",
-                 f"{PROVIDER}:order_{meter}")
+                 f"{PROVIDER}:{order_of(meter)}")
                 for meter, _ in of_meter
             ],
         ),

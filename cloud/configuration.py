@@ -1,8 +1,8 @@
 """relight.toml: what one installation's cloud processes are told.
 
-Rules kept here: every path is relative to the file itself; an unknown key, a wrong type or a missing
-file is refused with the file, the key and the cure; secrets stand in files of mode 0600, never in
-the configuration.
+Rules kept here: every path is relative to the file itself; an unknown key, a wrong type or a
+missing file is refused with the file, the key and the cure; secrets stand in files of mode 0600,
+never in the configuration.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Steps 4 and 5 joined: read each episode's situation, decide, store the decision, queue the command.
+"""Steps 4 and 5 joined: read the situation, decide, store the decision, queue the command.
 
 Rules kept here:
  * I4: a decision is stored in the transaction that queues its command; its record begins with 16
@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from cloud import ledger, outbox
@@ -22,6 +21,7 @@ from cloud.rules import Conclusion, Policy, Situation, decide
 from cloud.schema import decisions, episodes, locks, meters, quotes
 from cloud.store import Found
 from cloud.vocabulary import CommandState, CutBy, EpisodeState, LockKind, Verdict
+from wire.decoding import canonical
 from wire.vocabulary import Action
 
 
@@ -102,7 +102,7 @@ def _decide(
             delay = outbox.retry_delay_ms(row.attempts) if is_retry else 0
             wanted.append(_queued(row, act.action, record, context.now_ms + delay))
             decided.agents_with_work.add(row.agent_id)
-        if conclusion.is_covered != (row.state == EpisodeState.PAID.value):
+        if conclusion.is_covered != (row.state != EpisodeState.OPEN.value):
             changed.append((row, conclusion))
         decided.decided_meters.append(row.meter_id)
         if conclusion.short_by_paise:
@@ -149,6 +149,7 @@ def _situations(
             cut_at_ms=row.cut_at_ms,
             cut_by=CutBy(row.cut_by),
             is_ended=False,
+            is_armed=row.state == EpisodeState.ARMED.value,
             quote_paise=quoted.get(row.id),
             credited_paise=credited[row.account_id][0],
             locks=frozenset(locked.get(row.account_id, ())),
@@ -193,7 +194,7 @@ def _act_on(conclusion: Conclusion, standing: Sequence[Found]) -> _Act:
 def _record(
     situation: Situation, conclusion: Conclusion, verdict: Verdict, context: DecisionContext
 ) -> dict[str, object]:
-    record = msgspec.msgpack.encode(
+    record = canonical(
         [
             context.random_bytes(16),
             context.policy.digest,
@@ -203,8 +204,7 @@ def _record(
             conclusion.reasons,
             conclusion.other_locks,
             conclusion.short_by_paise,
-        ],
-        order="deterministic",
+        ]
     )
     return {
         "digest": sha256(record).digest(),

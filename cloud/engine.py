@@ -1,4 +1,4 @@
-"""One turn of the engine: everything that arrived, judged, posted, decided, filed, in one transaction.
+"""One turn of the engine: what arrived is judged, posted, decided and filed in one transaction.
 
 Rules kept here:
  * What leaves (receipts, welcomes, commands, filed) leaves after the commit that stored its cause;
@@ -68,6 +68,15 @@ class _Inbox:
     acknowledgements: list[Parcel] = field(default_factory=list)
 
 
+@dataclass(slots=True, kw_only=True)
+class _Done:
+    """What becomes true outside the database when a turn's transaction commits."""
+
+    progressed: list[JournalProgress] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    paid_to_closed_ms: list[int] = field(default_factory=list)
+
+
 class Engine:
     """Turns deliveries into stored facts and outgoing messages."""
 
@@ -108,11 +117,12 @@ class Engine:
             is_busy: more deliveries wait already, so `filed` may coalesce.
         """
         inbox = self._judge(deliveries, now_ms)
-        progressed: list[JournalProgress] = []
+        done = _Done()
         with self._store.begin() as transaction:
-            outgoing = self._handle(transaction, inbox, progressed, now_ms)
+            outgoing = self._handle(transaction, inbox, done, now_ms)
         # Only now: a `filed` for items whose transaction failed would let an agent forget them.
-        self._filed_due.update({progress.agent_id: progress for progress in progressed})
+        self._filed_due.update({progress.agent_id: progress for progress in done.progressed})
+        self._live.count(done.steps, done.paid_to_closed_ms)
         return outgoing + self._filed(now_ms, is_busy=is_busy)
 
     def summary(self, *, now_ms: int) -> Outgoing:
@@ -147,13 +157,13 @@ class Engine:
         self,
         transaction: Connection,
         inbox: _Inbox,
-        progressed: list[JournalProgress],
+        done: _Done,
         now_ms: int,
     ) -> list[Outgoing]:
         context = DecisionContext(
             policy=self.settings.policy, now_ms=now_ms, random_bytes=self._random_bytes
         )
-        steps: list[Step] = []
+        steps = done.steps
         outgoing, retries = self._greet(transaction, inbox.hellos, now_ms)
         ready: set[str] = {hello.agent for hello in inbox.hellos}
         if inbox.payments:
@@ -164,10 +174,12 @@ class Engine:
         if inbox.watermarks or inbox.payments:
             outgoing += self._take_watermarks(transaction, inbox.watermarks, now_ms)
         if inbox.acknowledgements:
-            applied = self._file(transaction, inbox.acknowledgements, progressed, now_ms)
+            applied = self._file(transaction, inbox.acknowledgements, done, now_ms)
             retries |= applied.decide_again
             ready |= applied.agents_with_work
             steps += [Step("closed", meter, now_ms) for meter in applied.closed_meters]
+            steps += [Step("armed", meter, now_ms) for meter in applied.armed_meters]
+            done.paid_to_closed_ms += applied.paid_to_closed_ms
             steps += [Step("received", meter, now_ms) for meter in applied.received_meters]
         is_sweep = now_ms - self._swept_at_ms >= SWEEP_EVERY_MS
         if is_sweep:
@@ -207,11 +219,11 @@ class Engine:
         self,
         transaction: Connection,
         parcels: Sequence[Parcel],
-        progressed: list[JournalProgress],
+        done: _Done,
         now_ms: int,
     ) -> Applied:
         filed = acknowledgements.file(transaction, parcels, now_ms=now_ms)
-        progressed += [
+        done.progressed += [
             one for one in filed.progress.values() if one.is_current and not one.is_forked
         ]
         return apply_items(transaction, filed.fresh, now_ms=now_ms)
@@ -257,7 +269,7 @@ class Engine:
         return self._sealed(receipt_topic(IntakeId(intake)), MessageType.RECEIPT, body)
 
     def _filed(self, now_ms: int, *, is_busy: bool) -> list[Outgoing]:
-        """R8: what is filed now, at most one message per agent in 50 ms while there is more to do."""
+        """R8: what is filed now; while more waits, one message per agent in 50 ms."""
         outgoing = []
         for agent_id, progress in list(self._filed_due.items()):
             if is_busy and now_ms - self._filed_sent_at_ms.get(agent_id, 0) < FILED_EVERY_MS:

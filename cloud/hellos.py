@@ -1,8 +1,9 @@
 """An agent says hello: which journal speaks, what it is told, what of its commands is void.
 
-Rules kept here (R5): hellos are ordered by (boot, number) within a journal; a journal is current, or
-retired for ever; a rolled-back or retired journal changes nothing and must start anew; a new boot or
-journal raises the floor above every counter ever given, so nothing recorded earlier can act.
+Rules kept here (R5): hellos are ordered by (boot, number) within a journal; a journal is current,
+or retired for ever; a rolled-back or retired journal changes nothing and must start anew; a new
+boot or journal raises the floor above every counter ever given, so nothing recorded earlier can
+act.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from cloud import outbox
 from cloud.publisher import Outgoing, Signer
-from cloud.schema import agents, commands, journals
+from cloud.schema import agents, journals, meters
 from cloud.store import Found
 from cloud.vocabulary import JournalStanding
 from wire import envelope
@@ -114,7 +115,9 @@ def _verdict(hello: Hello, journal: Found | None) -> JournalVerdict | None:
     if journal.standing == JournalStanding.RETIRED.value:
         return JournalVerdict.RETIRED
     went_back = (
-        hello.boot < journal.boot
+        # Two histories: nothing more of this journal is filed, so its agent must begin another.
+        journal.forked_at_ms is not None
+        or hello.boot < journal.boot
         or hello.made < journal.through
         or (hello.made == journal.through and hello.head != journal.head)
     )
@@ -157,9 +160,9 @@ def _floor(
     """R5.2: above everything ever given to this agent's meters, when it comes anew."""
     if is_fresh:
         highest = transaction.scalar(
-            select(func.max(commands.c.sequence_ms))
-            .where(commands.c.agent_id == agent.agent_id)
-            .where(commands.c.epoch == epoch)
+            select(func.max(meters.c.last_sequence))
+            .where(meters.c.agent_id == agent.agent_id)
+            .where(meters.c.last_epoch == epoch)
         )
         return epoch, max(now_ms, highest or 0)
     if agent.floor_epoch < epoch:  # the key was rotated: the old epoch ends here

@@ -1,7 +1,7 @@
 """Bills come in once and never change: a correction is a new bill (I3).
 
-Rules kept here: a bill's posting makes its account owe it, in the same transaction; it is due when its
-due day ends in India.
+Rules kept here: a bill's posting makes its account owe it, in the same transaction; it is due when
+its due day ends in India.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """One line of a CSV file becomes typed values, or a bad row that says what to mend.
 
 Rules kept here: UTF-8 without a byte order mark, lines that end in LF, a header with exactly the
-columns of its kind; each line is read by itself, so one broken quote spoils one line; every fault is
-named with file, line, field and value, and at most `BAD_ROWS_KEPT` of them are kept.
+columns of its kind; each line is read by itself, so one broken quote spoils one line; every fault
+is named with file, line, field and value, and at most `BAD_ROWS_KEPT` of them are kept.
 """
 
 import csv

@@ -1,8 +1,9 @@
 """Step 3, post: money as entries that are never changed, and the folds over them.
 
-Rules kept here: every posting is two entries that sum to zero, debit positive (I3); a posting has one
-name, unique in the database, so nothing is posted twice (I2); a balance is the fold of an account's
-`receivable` entries, positive when the consumer owes; nothing is stored that a fold can say.
+Rules kept here: every posting is two entries that sum to zero, debit positive (I3); a posting has
+one name, unique in the database, so nothing is posted twice (I2); a balance is the fold of an
+account's `receivable` entries, positive when the consumer owes; nothing is stored that a fold can
+say.
 """
 
 from collections.abc import Iterable, Sequence
@@ -77,7 +78,7 @@ def post(transaction: Connection, postings: Sequence[Posting], *, now_ms: int) -
 
 
 def balances(transaction: Connection, account_ids: Iterable[str]) -> dict[str, int]:
-    """What each account owes, in paise: the fold of its entries; accounts without any are absent."""
+    """What each account owes, in paise: the fold of its entries, where there are any."""
     found = transaction.execute(
         select(entries.c.account_id, func.sum(entries.c.amount_paise))
         .where(entries.c.account_id.in_(list(account_ids)))

@@ -1,8 +1,8 @@
-"""Step 14, show: what dashboards see. Unsigned, for outsiders, and built so that it tells no secret.
+"""Step 14, show: what dashboards see. Unsigned, for outsiders, and it tells no secret.
 
-Rules kept here (R21, R22): a live step carries a zone, a pseudonym that changes each day, a step and
-milliseconds: never meter, account or agent. A zone with fewer than 200 meters merges into OTHER; an
-installation with fewer than 200 in all shows steps only under a development registry.
+Rules kept here (R21, R22): a live step carries a zone, a pseudonym that changes each day, a step
+and milliseconds: never meter, account or agent. A zone with fewer than 200 meters merges into
+OTHER; an installation with fewer than 200 in all shows steps only under a development registry.
 """
 
 import hmac
@@ -51,18 +51,20 @@ class Live:
                 select(accounts.c.zone, func.count())
                 .join(meters, meters.c.account_id == accounts.c.account_id)
                 .group_by(accounts.c.zone)
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         self.is_shown = self.is_development or sum(sizes.values()) >= ZONE_LEAST_METERS
         self.zones = frozenset(
             zone for zone, count in sizes.items() if count >= ZONE_LEAST_METERS and is_id(zone)
         )
 
-    def steps(self, transaction: Connection, steps: Sequence[Step]) -> list[Outgoing]:
-        """The messages of this turn's steps; all are counted, at most a bounded number is sent."""
+    def count(self, steps: Iterable[Step], paid_to_closed_ms: Iterable[int]) -> None:
+        """Count a committed turn's steps for the summary."""
         self.counts.update(step.name for step in steps)
+        self.paid_to_closed_ms.extend(paid_to_closed_ms)
+
+    def steps(self, transaction: Connection, steps: Sequence[Step]) -> list[Outgoing]:
+        """The messages of this turn's steps, at most a bounded number."""
         shown = steps[:STEPS_PER_TURN_MAX] if self.is_shown else ()
         if not shown:
             return []
@@ -71,9 +73,7 @@ class Live:
                 select(meters.c.meter_id, accounts.c.zone)
                 .join(accounts, accounts.c.account_id == meters.c.account_id)
                 .where(meters.c.meter_id.in_({step.meter_id for step in shown}))
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         return [self._message(step, zone_of.get(step.meter_id, OTHER_ZONE)) for step in shown]
 
@@ -86,9 +86,7 @@ class Live:
                     commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value))
                 )
                 .group_by(commands.c.state)
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         dark = transaction.scalar(
             select(func.count())

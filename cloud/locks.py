@@ -1,20 +1,20 @@
 """Locks: reasons a relay may not be closed, and when they hold.
 
-Rules kept here: a payment clears non_payment and nothing else (I10); a lock is *effective* only when
-no close for its meter can still act, until then it is pending and says so (I15, R3).
+Rules kept here: a payment clears non_payment and nothing else (I10); a lock is *effective* only
+when no close for its meter can still act, until then it is pending and says so (I15, R3).
 """
 
 from sqlalchemy import Connection, exists, insert, select, update
 
 from cloud.schema import commands, ledger, locks, meters
 from cloud.vocabulary import CommandState, LockKind
-from wire.vocabulary import Action
+from wire.vocabulary import Action, Outcome
 
 
 def place_lock(
     transaction: Connection, account_id: str, kind: LockKind, document: str, *, now_ms: int
 ) -> None:
-    """Place a lock unless one of its kind stands; it is pending until nothing live contradicts it."""
+    """Place a lock unless one of its kind stands; it is pending while a live close may act."""
     standing = transaction.scalar(
         select(locks.c.id)
         .where(locks.c.account_id == account_id)
@@ -47,12 +47,22 @@ def clear_lock(
 
 def settle_pending(transaction: Connection, *, now_ms: int) -> None:
     """Make those pending locks effective whose meter has no live close any more."""
+    withdrawal = commands.alias()
+    # What arrives behind a filed withdrawal is below its counter; `too_late` means it was not first.
+    is_withdrawn = exists(
+        select(withdrawal.c.id)
+        .where(withdrawal.c.meter_id == commands.c.meter_id)
+        .where(withdrawal.c.action == Action.WITHDRAW.value)
+        .where(withdrawal.c.outcome.in_((Outcome.WITHDREW.value, Outcome.NOTHING_PENDING.value)))
+        .where(withdrawal.c.id > commands.c.id)
+    )
     can_still_close = exists(
         select(commands.c.id)
         .join(meters, meters.c.meter_id == commands.c.meter_id)
         .where(meters.c.account_id == locks.c.account_id)
         .where(commands.c.state == CommandState.PUBLISHED.value)
         .where(commands.c.action == Action.CLOSE.value)
+        .where(~is_withdrawn)
     )
     wait_until_ms = select(ledger.c.locks_wait_until_ms).scalar_subquery()
     transaction.execute(

@@ -1,19 +1,19 @@
 """Step 5, queue: the whole lifecycle of a command, as a table and the one function that applies it.
 
 Rules kept here:
- * R14: one live command per meter (the database enforces it). *Re-send* = the same bytes, it repairs
-   lost messages. *Retry* = a new command under a new decision, spaced by the ladder.
+ * R14: one live command per meter (the database enforces it). *Re-send* = the same bytes, it
+   repairs lost messages. *Retry* = a new command under a new decision, spaced by the ladder.
  * A queued command has no counter and no bytes; its reason may go away, then it is dropped.
  * A command ends by its final acknowledgement, else 120 s after it expired (lapsed), else when its
    agent restarted without it (void). A late acknowledgement is still taken as a fact.
  * I4: a command row names the decision that was committed with it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, tuple_, update
 
 from cloud.schema import commands
 from cloud.store import Found
@@ -100,7 +100,8 @@ def apply(
     statement = (
         update(commands)
         .where(commands.c.id == bindparam("row_id"))
-        .where(commands.c.state.in_(sources(event)))
+        # No IN: SQLAlchemy 2.1 refuses its expanding parameter when many rows are given.
+        .where(or_(*(commands.c.state == source for source in sources(event))))
         .values(state=target.value, **{name: bindparam(f"new_{name}") for name in columns})
     )
     names = list(columns)
@@ -132,7 +133,7 @@ def queue(transaction: Connection, wanted: Sequence[Queued], *, now_ms: int) -> 
 
 
 def standing(transaction: Connection, episode_ids: Sequence[int]) -> list[Found]:
-    """The queued and live, not overtaken commands of some episodes: id, episode, meter, agent, action, state."""
+    """The queued and the live, not overtaken commands of some episodes."""
     return list(
         transaction.execute(
             select(
@@ -154,6 +155,16 @@ def drop(transaction: Connection, row_ids: Sequence[int], *, now_ms: int) -> Non
     """Drop queued commands whose reason went away."""
     rows: list[dict[str, object]] = [{"row_id": one, "ended_at_ms": now_ms} for one in row_ids]
     apply(transaction, Event.REASON_GONE, rows, columns=("ended_at_ms",))
+
+
+def drop_waiting(transaction: Connection, episode_ids: Collection[int], *, now_ms: int) -> None:
+    """Drop what is queued for episodes that ended: a close must not outlive its reason."""
+    waiting = transaction.scalars(
+        select(commands.c.id)
+        .where(commands.c.episode_id.in_(episode_ids))
+        .where(commands.c.state == CommandState.QUEUED.value)
+    ).all()
+    drop(transaction, waiting, now_ms=now_ms)
 
 
 def end_lapsed(transaction: Connection, *, now_ms: int) -> set[int]:

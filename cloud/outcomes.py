@@ -1,14 +1,15 @@
 """What a filed item means: for its command, its episode and the relay's view.
 
-Rules kept here: an outcome that its action cannot have, another meter or counter than the command's,
-or times out of order are filed and alarmed, never applied; a success needs a read-back that shows it
-(I8); what failed is decided again; a meter's own refusal is not tried again by itself (rule 30).
+Rules kept here: an outcome that its action cannot have, another meter or counter than the
+command's, or times out of order are filed and alarmed, never applied; a success needs a read-back
+that shows it (I8); what failed is decided again; a meter's own refusal is not tried again by itself
+(rule 30).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, tuple_, update
 
 from cloud import outbox
 from cloud.acknowledgements import Arrived, JournalProgress
@@ -16,7 +17,7 @@ from cloud.alarms import raise_alarm
 from cloud.outbox import Event
 from cloud.schema import commands, episodes, meters
 from cloud.store import Found
-from cloud.vocabulary import EpisodeState
+from cloud.vocabulary import CommandState, EpisodeState
 from wire.messages import AlarmItem, CommandItem, ReceivedItem, RelayReading, StateItem
 from wire.vocabulary import OUTCOMES, Action, Outcome, RefusalReason
 
@@ -24,6 +25,8 @@ BELIEVED_AHEAD_MAX_MS = 60_000  # R4: how far ahead of us a reported counter is 
 CLOSED = frozenset({Outcome.CLOSED, Outcome.ALREADY_CLOSED})
 
 _Fresh = Sequence[tuple[JournalProgress, Arrived]]
+_Word = tuple[str, int]  # agent, number in its current journal
+_Place = tuple[str, str]  # agent, meter
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class Applied:
     agents_with_work: set[str] = field(default_factory=set)
     decide_again: set[int] = field(default_factory=set)
     closed_meters: list[str] = field(default_factory=list)
+    armed_meters: list[str] = field(default_factory=list)
+    paid_to_closed_ms: list[int] = field(default_factory=list)
     received_meters: list[str] = field(default_factory=list)
 
 
@@ -41,7 +46,7 @@ def apply_items(transaction: Connection, fresh: _Fresh, *, now_ms: int) -> Appli
     applied = Applied()
     current = [(progress, one) for progress, one in fresh if progress.is_current]
     finals = [(p.agent_id, one.item) for p, one in current if isinstance(one.item, CommandItem)]
-    _apply_finals(transaction, finals, applied, now_ms)
+    faulty = _apply_finals(transaction, finals, applied, now_ms)
     received = [(p.agent_id, one.item) for p, one in current if isinstance(one.item, ReceivedItem)]
     applied.received_meters = outbox.note_received(
         transaction, [(agent_id, item.command) for agent_id, item in received], now_ms=now_ms
@@ -50,8 +55,9 @@ def apply_items(transaction: Connection, fresh: _Fresh, *, now_ms: int) -> Appli
         if isinstance(one.item, AlarmItem):
             subject = f"{progress.agent_id} {one.item.meter or ''}".strip()
             raise_alarm(transaction, one.item.code, subject, "from the agent", now_ms=now_ms)
-    _follow_views(transaction, current)
-    _end_armed(transaction, current, now_ms)
+    believed = [(p, one) for p, one in current if (p.agent_id, one.item.number) not in faulty]
+    _follow_views(transaction, believed)
+    _end_armed(transaction, believed, now_ms)
     applied.agents_with_work |= {progress.agent_id for progress, _ in current}
     return applied
 
@@ -61,41 +67,66 @@ def _apply_finals(
     finals: Sequence[tuple[str, CommandItem]],
     applied: Applied,
     now_ms: int,
-) -> None:
+) -> set[_Word]:
+    """Apply each command's one final word; the words that cannot be true, by agent and number."""
     known = _commands(transaction, [item.command for _, item in finals])
-    ended: list[dict[str, object]] = []
+    ended: dict[bytes, dict[str, object]] = {}
     succeeded: list[dict[str, object]] = []
+    faulty: set[_Word] = set()
     for agent_id, item in finals:
         row = known.get(item.command)
         if row is None:
             continue  # an orphan: filed, and told by `relight trace`
         fault = _fault(agent_id, item, row)
+        if item.command in ended:
+            fault = "a second final word on one command"
         if fault is not None:
+            faulty.add((agent_id, item.number))
             raise_alarm(transaction, "impossible_outcome", item.meter, fault, now_ms=now_ms)
             continue
-        ended.append(
-            {
-                "row_id": row.id,
-                "outcome": item.outcome.value,
-                "reason": item.reason,
-                "ended_at_ms": now_ms,
-            }
-        )
+        ended[item.command] = {
+            "row_id": row.id,
+            "outcome": item.outcome.value,
+            "reason": item.reason,
+            "ended_at_ms": now_ms,
+        }
         if item.outcome in CLOSED or item.outcome is Outcome.ARMED:
             succeeded.append(_success(row, item, now_ms))
-            applied.closed_meters.append(item.meter)
+            _note_success(row, item, applied, now_ms)
         elif row.episode_id is not None:
             applied.decide_again.add(row.episode_id)
             _note_failure(transaction, row, item, now_ms)
-    outbox.apply(transaction, Event.FINAL_ITEM, ended, columns=("outcome", "reason", "ended_at_ms"))
-    if succeeded:
-        transaction.execute(
-            update(episodes)
-            .where(episodes.c.id == bindparam("of_episode"))
-            .where(episodes.c.ended_at_ms.is_(None))
-            .values(state=bindparam("new_state"), ended_at_ms=bindparam("new_ended_at_ms")),
-            succeeded,
-        )
+    columns = ("outcome", "reason", "ended_at_ms")
+    outbox.apply(transaction, Event.FINAL_ITEM, list(ended.values()), columns=columns)
+    _end_episodes(transaction, succeeded, now_ms)
+    return faulty
+
+
+def _note_success(row: Found, item: CommandItem, applied: Applied, now_ms: int) -> None:
+    if item.outcome is Outcome.ARMED:
+        applied.armed_meters.append(item.meter)
+        return
+    applied.closed_meters.append(item.meter)
+    if row.paid_at_ms is not None:
+        applied.paid_to_closed_ms.append(now_ms - row.paid_at_ms)
+
+
+def _end_episodes(
+    transaction: Connection, succeeded: Sequence[dict[str, object]], now_ms: int
+) -> None:
+    if not succeeded:
+        return
+    transaction.execute(
+        update(episodes)
+        .where(episodes.c.id == bindparam("of_episode"))
+        .where(episodes.c.ended_at_ms.is_(None))
+        .values(state=bindparam("new_state"), ended_at_ms=bindparam("new_ended_at_ms")),
+        succeeded,
+    )
+    # A late word on an older command: the retry that waits has lost its reason.
+    outbox.drop_waiting(
+        transaction, [int(str(one["of_episode"])) for one in succeeded], now_ms=now_ms
+    )
 
 
 def _commands(transaction: Connection, command_ids: Sequence[bytes]) -> dict[bytes, Found]:
@@ -106,8 +137,11 @@ def _commands(transaction: Connection, command_ids: Sequence[bytes]) -> dict[byt
         for row in transaction.execute(
             select(
                 commands.c.id, commands.c.command_id, commands.c.action, commands.c.meter_id,
-                commands.c.agent_id, commands.c.epoch, commands.c.sequence_ms, commands.c.episode_id,
-            ).where(commands.c.command_id.in_(command_ids))
+                commands.c.agent_id, commands.c.epoch, commands.c.sequence_ms,
+                commands.c.episode_id, commands.c.state, episodes.c.paid_at_ms,
+            )
+            .outerjoin(episodes, episodes.c.id == commands.c.episode_id)
+            .where(commands.c.command_id.in_(command_ids))
         )
     }  # fmt: skip
 
@@ -118,15 +152,18 @@ def _fault(agent_id: str, item: CommandItem, row: Found) -> str | None:
         return f"agent {agent_id} speaks of a command of {row.agent_id}"
     if (item.meter, item.epoch, item.sequence_ms) != (row.meter_id, row.epoch, row.sequence_ms):
         return f"names {item.meter} {item.epoch}.{item.sequence_ms}, not its command's"
+    if row.state == CommandState.ACKNOWLEDGED.value:
+        return "a second final word on one command"
     if item.outcome not in OUTCOMES[Action(row.action)]:
         return f"{item.outcome} is no outcome of {row.action}"
     times = [item.received_at_ms, item.acted_at_ms, item.read_at_ms]
     told = [at for at in times if at is not None]
     if told != sorted(told):
         return f"its times {told} run backwards"
-    if item.outcome in CLOSED and (item.after is None or not item.after.output):
+    read_back = None if item.read_at_ms is None else item.after
+    if item.outcome in CLOSED and (read_back is None or not read_back.output):
         return f"{item.outcome} without a closed read-back"
-    if item.outcome is Outcome.ARMED and (item.after is None or item.after.control_state != 2):
+    if item.outcome is Outcome.ARMED and (read_back is None or read_back.control_state != 2):
         return "armed without an armed read-back"
     return None
 
@@ -162,7 +199,7 @@ def _note_failure(transaction: Connection, row: Found, item: CommandItem, now_ms
 
 def _follow_views(transaction: Connection, current: _Fresh) -> None:
     """The newest reading of each meter, by number, becomes its view."""
-    newest: dict[str, tuple[JournalProgress, int, RelayReading, int]] = {}
+    newest: dict[_Place, tuple[JournalProgress, int, RelayReading, int]] = {}
     for progress, one in current:
         item = one.item
         if isinstance(item, CommandItem):
@@ -171,10 +208,12 @@ def _follow_views(transaction: Connection, current: _Fresh) -> None:
             relay, read_at_ms = item.relay, item.read_at_ms
         else:
             continue
-        held = newest.get(item.meter)
+        # By agent too: one that names another's meter must not push the true reading out.
+        place = (progress.agent_id, item.meter)
+        held = newest.get(place)
         is_newer = held is None or held[1] < item.number
         if relay is not None and read_at_ms is not None and is_newer:
-            newest[item.meter] = (progress, item.number, relay, read_at_ms)
+            newest[place] = (progress, item.number, relay, read_at_ms)
     if newest:
         transaction.execute(
             update(meters)
@@ -203,7 +242,7 @@ def _follow_views(transaction: Connection, current: _Fresh) -> None:
                     "new_mode": relay.control_mode,
                     "new_read_at_ms": read_at_ms,
                 }
-                for meter, (progress, number, relay, read_at_ms) in newest.items()
+                for (_, meter), (progress, number, relay, read_at_ms) in newest.items()
             ],
         )
 
@@ -211,14 +250,17 @@ def _follow_views(transaction: Connection, current: _Fresh) -> None:
 def _end_armed(transaction: Connection, current: _Fresh, now_ms: int) -> None:
     """The consumer pressed the button: an armed episode ends when its meter tells that it moved."""
     pressed = [
-        one.item.meter
-        for _, one in current
+        (progress.agent_id, one.item.meter)
+        for progress, one in current
         if isinstance(one.item, StateItem) and one.item.relay is not None and one.item.relay.output
     ]
     if pressed:
+        own = select(meters.c.meter_id).where(
+            tuple_(meters.c.agent_id, meters.c.meter_id).in_(pressed)
+        )
         transaction.execute(
             update(episodes)
-            .where(episodes.c.meter_id.in_(pressed))
+            .where(episodes.c.meter_id.in_(own))
             .where(episodes.c.state == EpisodeState.ARMED.value)
             .values(state=EpisodeState.ENDED.value, ended_at_ms=now_ms)
         )

@@ -4,8 +4,8 @@ Rules kept here (R18, I1, I2):
  * Every item ends in one verdict, stored with it: the engine's receipt says which.
  * A number seen with other bytes, a fact seen with other contents, a report dated too far from its
    arrival, or money that is not rupees is quarantined: never posted, an alarm for a person.
- * A capture is posted once, to the account its order's quote names, else to the hinted account, else
-   it is misposted and waits for a person.
+ * A capture is posted once, to the account its order's quote names, else to the hinted account,
+   else it is misposted and waits for a person.
  * Refunds and disputes may come before their capture; they wait and are applied with it.
 """
 
@@ -84,6 +84,7 @@ def take(
     taken = Taken()
     _post_captures(transaction, fresh, taken, now_ms)
     _store_items(transaction, fresh, now_ms)
+    _alarm_quarantined(transaction, fresh, now_ms)
     stored = {one.payment for one in fresh if one.verdict is ReceiptVerdict.STORED}
     taken.touched_accounts |= apply_waiting(transaction, list(stored), now_ms=now_ms)
     advance(transaction, {one.spool_id for one in fresh})
@@ -169,6 +170,13 @@ def _judge_contents(one: _Arrived, policy: Policy, now_ms: int) -> None:
     elif item.received_at_ms - item.happened_at_ms > policy.report_age_max_ms:
         # A recorded webhook sent again long after: a person confirms it with the provider first.
         one.end(ReceiptVerdict.QUARANTINED, "report_too_old")
+
+
+def _alarm_quarantined(transaction: Connection, fresh: Iterable[_Arrived], now_ms: int) -> None:
+    for one in fresh:
+        if one.verdict is ReceiptVerdict.QUARANTINED and one.reason is not None:
+            detail = f"{' '.join(one.fact)}, number {one.item.number} of {one.intake}"
+            raise_alarm(transaction, one.reason, one.item.payment_id, detail, now_ms=now_ms)
 
 
 def _post_captures(

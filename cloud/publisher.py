@@ -103,7 +103,8 @@ def _candidates(
 ) -> Sequence[Found]:
     """Due queued commands of agents that are there: withdrawals first, then by age.
 
-    At most a window per agent, so a long queue behind one silent agent holds up nobody else.
+    None of agents whose window is full, and a bounded number per agent: however many agents are
+    silent, and however long their queues, they hold up nobody else.
     """
     order = ((commands.c.action != Action.WITHDRAW.value), commands.c.id)
     due = (
@@ -114,8 +115,18 @@ def _candidates(
         .where(commands.c.state == CommandState.QUEUED.value)
         .where(commands.c.due_at_ms <= now_ms)
     )
+    full = (
+        select(commands.c.agent_id)
+        .join(agents, agents.c.agent_id == commands.c.agent_id)
+        .where(commands.c.state == CommandState.PUBLISHED.value)
+        .where(commands.c.action != Action.WITHDRAW.value)
+        .group_by(commands.c.agent_id, agents.c.window)
+        .having(func.count() >= agents.c.window)
+    )
     if agent_ids is not None:
         due = due.where(commands.c.agent_id.in_(agent_ids))
+        full = full.where(commands.c.agent_id.in_(agent_ids))
+    due = due.where((commands.c.action == Action.WITHDRAW.value) | commands.c.agent_id.not_in(full))
     ranked = due.subquery()
     return transaction.execute(
         select(

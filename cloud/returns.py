@@ -1,19 +1,20 @@
 """Money that goes back, or is fought over: refunds, reversals, disputes.
 
-Rules kept here: a return is a new posting, never a change of the old one (I3); it never opens a relay
-(I10), it only takes the reason to close away; what comes before its capture waits for it.
+Rules kept here: a return is a new posting, never a change of the old one (I3); it never opens a
+relay (I10), it only takes the reason to close away; what comes before its capture waits for it;
+a dispute's lock follows from all disputes of the account, so their order of arrival is nothing.
 """
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, exists, select, tuple_, update
 
 from cloud import ledger
 from cloud.locks import clear_lock, place_lock
 from cloud.schema import payment_items, payments
 from cloud.store import Found
 from cloud.vocabulary import LockKind
-from wire.vocabulary import PaymentKind
+from wire.vocabulary import PaymentKind, ReceiptVerdict
 
 RETURNS = frozenset(
     {
@@ -23,6 +24,8 @@ RETURNS = frozenset(
         PaymentKind.BOUNCED,
     }
 )
+DECIDES_DISPUTE = frozenset({PaymentKind.DISPUTE_WON, PaymentKind.DISPUTE_LOST})
+DISPUTES = DECIDES_DISPUTE | {PaymentKind.DISPUTED}
 PaymentKey = tuple[str, str]  # provider, payment id
 
 
@@ -72,8 +75,36 @@ def _apply(transaction: Connection, row: Found, now_ms: int) -> str | None:
             .where(payments.c.payment_id == row.payment_id)
             .values(returned_paise=payments.c.returned_paise + paise)
         )
-    if kind is PaymentKind.DISPUTED:
-        place_lock(transaction, account_id, LockKind.PAYMENT_DISPUTED, name, now_ms=now_ms)
-    elif kind in (PaymentKind.DISPUTE_WON, PaymentKind.DISPUTE_LOST):
-        clear_lock(transaction, account_id, LockKind.PAYMENT_DISPUTED, name, now_ms=now_ms)
+    if kind in DISPUTES:
+        _follow_disputes(transaction, account_id, name, now_ms)
     return str(account_id)
+
+
+def _follow_disputes(transaction: Connection, account_id: str, name: str, now_ms: int) -> None:
+    """The lock stands while any dispute of the account is undecided, in whatever order it came."""
+    decided = payment_items.alias()
+    is_decided = exists(
+        select(decided.c.number)
+        .where(decided.c.provider == payment_items.c.provider)
+        .where(decided.c.payment_id == payment_items.c.payment_id)
+        .where(decided.c.object_id == payment_items.c.object_id)
+        .where(decided.c.kind.in_([kind.value for kind in DECIDES_DISPUTE]))
+        .where(decided.c.is_applied == 1)
+        .where(decided.c.verdict == ReceiptVerdict.STORED.value)
+    )
+    undecided = transaction.scalar(
+        select(payment_items.c.object_id)
+        .join(
+            payments,
+            (payments.c.provider == payment_items.c.provider)
+            & (payments.c.payment_id == payment_items.c.payment_id),
+        )
+        .where(payments.c.account_id == account_id)
+        .where(payment_items.c.kind == PaymentKind.DISPUTED.value)
+        .where(payment_items.c.is_applied == 1)
+        .where(payment_items.c.verdict == ReceiptVerdict.STORED.value)
+        .where(~is_decided)
+        .limit(1)
+    )
+    follow = clear_lock if undecided is None else place_lock
+    follow(transaction, account_id, LockKind.PAYMENT_DISPUTED, name, now_ms=now_ms)

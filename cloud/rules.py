@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 
-import msgspec
-
 from cloud.vocabulary import CutBy, LockKind, Verdict
+from wire.decoding import canonical
 
 DAY_MS = 86_400_000
 
@@ -22,6 +21,7 @@ class Reason(StrEnum):
 
     QUOTE_COVERED = "quote_covered"
     ALREADY_CLOSED = "already_closed"
+    ARMED = "armed"
     NO_QUOTE = "no_quote"
     SHORT = "short"
     OTHER_LOCK = "other_lock"
@@ -47,7 +47,7 @@ class Policy:
     @property
     def digest(self) -> bytes:
         """SHA-256 over its canonical msgpack: which policy a decision was made under."""
-        return sha256(msgspec.msgpack.encode(self)).digest()
+        return sha256(canonical(self)).digest()
 
 
 MP_WEST_FIRST_PHASE = Policy(
@@ -77,6 +77,7 @@ class Situation:
     installed_at_ms: int
     mapped_account_id: str
     mapped_at_ms: int
+    is_armed: bool = False  # waits for the button: the consumer acts, no command does
     meter_refused_because: str | None = None  # load-side voltage and the like: people must look
 
 
@@ -127,6 +128,8 @@ def decide(situation: Situation, policy: Policy, *, now_ms: int) -> Conclusion:
         reasons.append(Reason.OFF_TOO_LONG)
     if situation.meter_refused_because is not None:
         reasons.append(Reason.METER_REFUSED)
+    if situation.is_armed:
+        reasons.append(Reason.ARMED)
     if reasons:
         return Conclusion(
             verdict=Verdict.NONE,

@@ -1,7 +1,7 @@
 """How people in India write money and time, and how we keep them: integer paise, integer ms UTC.
 
-Rules kept here: a rupee amount is read from its decimal string exactly, never through a float; dates
-and times without an offset are Indian Standard Time, which is +05:30 all year.
+Rules kept here: a rupee amount is read from its decimal string exactly, never through a float;
+dates and times without an offset are Indian Standard Time, which is +05:30 all year.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The intakes' spools as the engine sees them: which numbers are stored, how far each intake is.
 
-Rules kept here (R1, R18): numbers are dense per spool; `through` is the highest with every lower one
-stored; a watermark counts only when every number it names is stored.
+Rules kept here (R1, R18): numbers are dense per spool; `through` is the highest with every lower
+one stored; a watermark counts only when every number it names is stored.
 """
 
 from collections.abc import Iterable

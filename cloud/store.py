@@ -25,7 +25,8 @@ CACHE_KIB = 65_536  # pages kept in memory: hot indexes of a large fleet
 
 def open_store(url: str) -> Engine:
     """The database at `url` (`sqlite:///PATH`), with durable settings; no schema is made."""
-    engine = sqlalchemy.create_engine(url)
+    # Parameters hold consumers' payments; a failing statement must not carry them into a log.
+    engine = sqlalchemy.create_engine(url, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_durable)
         event.listen(engine, "begin", _begin_immediate)

@@ -18,6 +18,7 @@ order:
 * `filing`: the numbered items on their way to the engine
 * `journal`: what is written down before anything moves
 * `command_rows`: the rows of the journal that speak of commands and meters
+* `journal_file`: its files, in use and put aside
 * `journal_schema`: its tables and the invariants they enforce
 * `host`: the asynchronous rim: link, agent and door
 * `configuration`: agent.toml, checked when it is read

@@ -47,15 +47,11 @@ def main() -> None:
 def run(configuration: Path) -> None:
     """Run the agent that CONFIGURATION (agent.toml) describes, until SIGTERM."""
     try:
-        found = read_configuration(configuration)
-        agent = _agent(found)
-        door = _door(found)
-        link = Link(link_settings(found, configuration), randomness=random.SystemRandom())
+        host, agent = make_host(configuration)
     except (ConfigurationError, JournalError, TrustRefusedError, OSError) as error:
         raise click.ClickException(str(error)) from None
     standing = agent.journal.standing
-    print(f"agent {found.agent}, journal {standing.journal_id.hex()}, boot {standing.boot}")
-    host = Host(agent, link, door, Surroundings(elapsed_ms=elapsed_ms), found.meters_at_once)
+    print(f"agent {standing.agent}, journal {standing.journal_id.hex()}, boot {standing.boot}")
     uvloop.run(_until_told(host))
     agent.journal.close()
 
@@ -84,6 +80,20 @@ def show(configuration: Path) -> None:
     for meter, epoch, sequence_ms in journal.commands.counters():
         print(f"counter     {meter} {epoch}/{sequence_ms}")
     journal.close()
+
+
+def make_host(configuration: Path) -> tuple[Host, Agent]:
+    """Everything that agent.toml describes, ready to run.
+
+    Raises:
+        ConfigurationError, JournalError, TrustRefusedError, OSError: with what is wrong.
+    """
+    found = read_configuration(configuration)
+    agent = _agent(found)
+    door = _door(found)
+    link = Link(link_settings(found, configuration), randomness=random.SystemRandom())
+    surroundings = Surroundings(elapsed_ms=elapsed_ms)
+    return Host(agent, link, door, surroundings, found.meters_at_once), agent
 
 
 def _agent(found: Configuration) -> Agent:

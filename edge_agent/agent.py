@@ -13,14 +13,15 @@ delivered, `begin` with the operations that ask to act, `finish` with their resu
 
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 from edge_agent.commands import Commands
 from edge_agent.facts import FactSources
 from edge_agent.filing import Filing
 from edge_agent.greeting import Greeting
-from edge_agent.journal import Journal
+from edge_agent.journal import RUNNING_SAVED_MS, TRIM_MAX, InvariantBroken, Journal
 from edge_agent.relay import AskToAct, RelayResult
 from edge_agent.roster import Roster
 from edge_agent.settings import AgentSettings, Effects, Outgoing
@@ -33,8 +34,8 @@ from wire.topics import MessageType, NotATopicError, parse
 from wire.trust import TrustRefusedError
 from wire.vocabulary import Action
 
-RUNNING_SAVED_MS = 60_000  # of running time are lost at most when power fails
 TRIM_PERIOD_MS = 3_600_000
+TRIM_PAUSE_MS = 1_000  # between two full portions, so that commands are not kept waiting
 ALARM_PERIOD_MS = 3_600_000  # the same alarm at most once an hour: nobody floods the journal (I13)
 ANEW_PERIOD_MS = 60_000  # journals put aside, at most one a minute
 UNJUDGED_MAX = 16  # stops and resumes that arrived before any time was known
@@ -70,6 +71,7 @@ class Agent:
         self._unjudged: deque[Delivered] = deque(maxlen=UNJUDGED_MAX)
         self._trim_at_ms = elapsed_ms()
         self._anew_at_ms = elapsed_ms()
+        self._is_over = False
         self._begin_life({})
 
     def _begin_life(self, running: dict[MeterId, CommandId]) -> None:
@@ -108,19 +110,19 @@ class Agent:
 
     def receive(self, deliveries: Sequence[Delivered]) -> Effects:
         """Take what the broker delivered; afterwards it may be acknowledged to the broker."""
-        with self.journal.transaction(self._greeting.running_ms()):
+        with self._writing():
             self._take_all(deliveries)
         return self._effects()
 
     def begin(self, asks: Iterable[AskToAct]) -> Effects:
         """Journal `actuating` for the operations that may act; `may_act` names them."""
-        with self.journal.transaction(self._greeting.running_ms()):
+        with self._writing():
             may_act = self._commands.begin(asks)
         return self._effects(may_act=may_act)
 
     def finish(self, results: Iterable[RelayResult]) -> Effects:
         """Journal the outcomes of operations that ended, and acknowledge them."""
-        with self.journal.transaction(self._greeting.running_ms()):
+        with self._writing():
             self._commands.finish(results)
         return self._effects()
 
@@ -128,7 +130,7 @@ class Agent:
         """Do what the time asks for; cheap when nothing is due."""
         now_ms = self._elapsed_ms()
         if self._must_commit(now_ms):
-            with self.journal.transaction(self._greeting.running_ms()):
+            with self._writing():
                 self._commands.interim(now_ms)
                 self._trim(now_ms)
         outgoing, move_broker = [], False
@@ -151,6 +153,21 @@ class Agent:
             self._anew_at_ms if self._greeting.must_start_anew else None,
         ]
         return min(one for one in times if one is not None)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction. If it fails, memory may be ahead of the file: this object is over."""
+        self._demand_alive()
+        try:
+            with self.journal.transaction(self._greeting.running_ms()):
+                yield
+        except BaseException:
+            self._is_over = True
+            raise
+
+    def _demand_alive(self) -> None:
+        if self._is_over:
+            raise InvariantBroken("an agent that met an error starts again from its journal")
 
     # Messages
 
@@ -272,8 +289,10 @@ class Agent:
         latest_ms = self._greeting.latest_ms()
         if self._trim_at_ms <= now_ms:
             self._trim_at_ms = now_ms + TRIM_PERIOD_MS
-            if latest_ms is not None:
-                self.journal.trim(self._greeting.running_ms(), latest_ms)
+            if latest_ms is None:
+                return
+            if self.journal.trim(self._greeting.running_ms(), latest_ms) == TRIM_MAX:
+                self._trim_at_ms = now_ms + TRIM_PAUSE_MS
 
     def _hello(self) -> Outgoing:
         return self._greeting.hello(self._commands.unfinished.ids())
@@ -298,6 +317,7 @@ class Agent:
         may_act: frozenset[CommandId] = frozenset(),
         move_broker: bool = False,
     ) -> Effects:
+        self._demand_alive()
         now_ms = self._elapsed_ms()
         if self._greeting.must_start_anew and now_ms >= self._anew_at_ms:
             return self._start_anew(now_ms)

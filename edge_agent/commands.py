@@ -184,8 +184,6 @@ class Commands:
         attempt = pending.attempts + 1
         row = _row("actuating", pending.command_id, pending.command, at_ms)
         self._write(replace(row, attempt=attempt))
-        if pending.command.action == Action.CLOSE:
-            self._rows.note_closed(pending.command.meter, self._greeting.running_ms())
         self.unfinished.update(
             replace(pending, acted_at_ms=at_ms, attempts=attempt, is_restarted=False)
         )

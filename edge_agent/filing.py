@@ -5,8 +5,8 @@ Rules kept here (R8, R13; docs/protocol.md, acknowledgement and filed):
  * Consecutive items travel as one list, up to 64 or the topic's size; at most 64 kB are under way.
  * Without progress everything unfiled is sent again, oldest first, after 2, 10 and 60 s, then each
    minute, and on each welcome.
- * `filed` of another journal or an older ledger is ignored; a head that is not ours is an alarm, and
-   then nothing is marked and nothing is ever removed on its word.
+ * `filed` of another journal or an older ledger is ignored; a head that is not ours is an alarm,
+   and then nothing is marked and nothing is ever removed on its word.
 """
 
 from collections import deque

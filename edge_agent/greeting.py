@@ -167,7 +167,8 @@ class Greeting:
     def ask(self) -> None:
         """An unknown key signed something: a hello brings the newest trust, once a minute."""
         now_ms = self.elapsed_ms()
-        if self.next_hello_ms is not None and now_ms - self._asked_ms >= ASKING_PERIOD_MS:
+        is_planned = self.next_hello_ms is not None and not self._unanswered
+        if is_planned and now_ms - self._asked_ms >= ASKING_PERIOD_MS:
             self._asked_ms = now_ms
             self.next_hello_ms = now_ms
 

@@ -217,10 +217,13 @@ class Host:
             if ended:
                 self._apply(self._agent.finish(ended))
             if asking:
-                effects = self._agent.begin([request for request, _ in asking])
-                self._apply(effects)
-                for request, asked in asking:
-                    if not asked.done():
-                        asked.set_result(request.command_id in effects.may_act)
+                self._begin(asking)
         except Exception as error:  # noqa: BLE001  # a callback: `run` raises it
             self._fail(error)
+
+    def _begin(self, asking: list[tuple[AskToAct, asyncio.Future[bool]]]) -> None:
+        effects = self._agent.begin([request for request, _ in asking])
+        self._apply(effects)
+        for request, asked in asking:
+            if not asked.done():
+                asked.set_result(request.command_id in effects.may_act)

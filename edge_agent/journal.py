@@ -22,6 +22,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from edge_agent.command_rows import CommandRows
+from edge_agent.journal_file import remove, remove_oldest_retired, successor, synced
 from edge_agent.journal_schema import TABLES_1
 from wire.chain import first_head, next_head
 from wire.decoding import encode
@@ -29,12 +30,12 @@ from wire.fields import AgentId, JournalId
 from wire.messages import Counter, Item
 
 JOURNAL_ID_BYTES = 8
+RUNNING_SAVED_MS = 60_000  # of running time are lost at most when power fails
 RETENTION_MS = 35 * 86_400_000  # of running time behind `filed`: the horizon of ledger backups
 FILING_STEP_MS = 3_600_000  # filings are remembered to the hour: at most 840 rows
 TRIM_MAX = 1_000  # items removed in one transaction, so that no commit waits for long
 # About 200 MB; an agent of 1,000 meters makes some hundreds of items a day.
 ITEMS_MAX = 500_000
-RETIRED_FILES_MAX = 4  # journals put aside are evidence; older ones are removed
 
 _migrations = Migrations("edge_agent.journal")
 
@@ -110,8 +111,8 @@ class Journal:
             JournalError: in use, of another agent, or not a journal.
         """
         lock = None if path is None else _locked(path)
-        if path is not None and not path.exists() and _successor(path).exists():
-            _successor(path).rename(path)  # a crash between the two renames of start_anew
+        if path is not None and not path.exists() and successor(path).exists():
+            successor(path).rename(path)  # a crash between the two renames of start_anew
         try:
             connection = _connected(path)
             if connection.execute("SELECT count(*) FROM standing").fetchone()[0] == 0:
@@ -170,10 +171,13 @@ class Journal:
     def transaction(self, running_ms: int) -> Iterator[None]:
         """One commit for everything inside; `running_ms` is stored with it."""
         self._execute("BEGIN IMMEDIATE")
+        before = self._connection.total_changes
         try:
             yield
-            if running_ms > self.standing.running_ms:
-                self.change(running_ms=running_ms)
+            # What changed nothing, such as junk, costs no fsync.
+            has_changed = self._connection.total_changes != before
+            if has_changed or running_ms - self.standing.running_ms >= RUNNING_SAVED_MS:
+                self.change(running_ms=max(running_ms, self.standing.running_ms))
             self._execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -266,9 +270,9 @@ class Journal:
 
     def start_anew(self, new_id: Callable[[int], bytes]) -> "Journal":
         """Put this journal aside and open an empty successor that inherits what only rises."""
-        target = None if self._path is None else _successor(self._path)
+        target = None if self._path is None else successor(self._path)
         if target is not None:
-            _remove(target)
+            remove(target)
         agent = self.standing.agent
         journal_id = new_id(JOURNAL_ID_BYTES)
         connection = _connected(target)
@@ -295,8 +299,8 @@ class Journal:
         )
         self._path.rename(retired)
         target.rename(self._path)
-        _synced(self._path.parent)
-        _remove_oldest_retired(self._path)
+        synced(self._path.parent)
+        remove_oldest_retired(self._path)
         return Journal(_connected(self._path), self._path, lock)
 
 
@@ -322,28 +326,3 @@ def _locked(path: Path) -> int:
         os.close(descriptor)
         raise JournalError(f"{path} is in use: is this agent running already?") from None
     return descriptor
-
-
-def _successor(path: Path) -> Path:
-    return path.with_name(path.name + ".next")
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _remove_oldest_retired(path: Path) -> None:
-    retired = sorted(
-        path.parent.glob(f"{path.name}.retired-*"), key=lambda one: one.stat().st_mtime_ns
-    )
-    for oldest in retired[:-RETIRED_FILES_MAX]:
-        _remove(oldest)
-
-
-def _synced(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,8 @@
 """The door to relays, and the steps of one operation on one relay, written once.
 
-`operate` is a generator: it yields what it wants of the world (a reading, a movement, a pause, leave
-to act) and is sent the answer, so that the asynchronous host and a synchronous simulation run the
-same steps. Rules kept here:
+`operate` is a generator: it yields what it wants of the world (a reading, a movement, a pause,
+leave to act) and is sent the answer, so that the asynchronous host and a synchronous simulation run
+the same steps. Rules kept here:
  * A relay that already is as asked is not told to move.
  * Between the first reading and the ACTION stands `AskToAct`: the agent looks once more whether the
    command may still act, and journals `actuating` (I5).

@@ -73,7 +73,8 @@ def _entry(number: int, row: list[str]) -> tuple[MeterId, RosterMeter]:
     unknown = sorted(set(flags.split()) - {PROTECTED, NO_RELAY})
     if unknown:
         raise RosterError(
-            f"row {number}: flag {unknown[0]!r} is unknown: write {PROTECTED}, {NO_RELAY} or nothing"
+            f"row {number}: flag {unknown[0]!r} is unknown:"
+            f" write {PROTECTED}, {NO_RELAY} or nothing"
         )
     words = flags.split()
     return MeterId(meter), RosterMeter(

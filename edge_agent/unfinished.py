@@ -1,7 +1,7 @@
 """The commands that were journaled and have no outcome yet: one queue per meter, in memory.
 
-Rules kept here (R14): one operation at a time per meter; what was acting when the agent stopped goes
-first; the rest in the order of arrival. Everything here can be rebuilt from the journal.
+Rules kept here (R14): one operation at a time per meter; what was acting when the agent stopped
+goes first; the rest in the order of arrival. Everything here can be rebuilt from the journal.
 Bound: the window (64 at most) and the withdrawals, which end at once unless they wait for a relay.
 """
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from edge_agent.configuration import ConfigurationError
-from meter_sim.fleet import run_fleet
+from meter_sim.fleet import FleetError, run_fleet
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,8 +24,8 @@ def fleet(folder: Path) -> None:
         raise click.ClickException(f"no agent.toml in or below {folder}")
     try:
         uvloop.run(_until_told(configurations))
-    except* (ConfigurationError, OSError) as errors:
-        raise click.ClickException("; ".join(str(one) for one in errors.exceptions)) from None
+    except FleetError as error:
+        raise click.ClickException(str(error)) from None
 
 
 async def _until_told(configurations: list[Path]) -> None:

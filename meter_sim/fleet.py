@@ -9,25 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.__main__ import make_host
-from edge_agent.agent import Agent
-from edge_agent.host import Host
+from edge_agent.configuration import ConfigurationError
 
 START_AT_ONCE = 16  # agents connecting at a time: a TLS handshake costs the broker a millisecond
+START_PAUSE_S = 0.05
+
+
+class FleetError(ValueError):
+    """An agent of the fleet cannot be made; the text says why."""
 
 
 async def run_fleet(configurations: Sequence[Path]) -> None:
     """Run the agents of many agent.toml files until cancelled.
 
     Raises:
+        FleetError: a configuration, key or journal cannot be used.
         Exception: the first that any agent's core raised; the others are stopped cleanly.
     """
-    made: list[tuple[Host, Agent]] = [make_host(path) for path in configurations]
+    try:
+        made = [make_host(path) for path in configurations]
+    except (ConfigurationError, OSError) as error:
+        raise FleetError(str(error)) from None
     try:
         async with asyncio.TaskGroup() as group:
-            for place, (host, _) in enumerate(made):
-                group.create_task(host.run())
-                if place % START_AT_ONCE == START_AT_ONCE - 1:
-                    await asyncio.sleep(0.05)
+            for start in range(0, len(made), START_AT_ONCE):
+                hosts = [host for host, _ in made[start : start + START_AT_ONCE]]
+                tasks = [group.create_task(host.run()) for host in hosts]
+                await asyncio.wait(tasks, timeout=START_PAUSE_S)
     finally:
         for _, agent in made:
             agent.journal.close()

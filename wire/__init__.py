@@ -1,4 +1,6 @@
-"""What both sides of the wire must agree on. Imports nothing of ours; everything but `link` is pure.
+"""What both sides of the wire must agree on.
+
+It imports nothing of ours; everything but the link and key files is pure.
 
 Read in this order:
 
@@ -14,5 +16,11 @@ Read in this order:
 * `trust`: root and registry documents, and who may sign what
 * `checking`: steps 1 to 7 of receiving any signed message, in their order
 * `key_files`: private keys at rest
+* `link_settings`: what a link is told once
+* `frames`: PUBLISH and PUBACK as bytes
+* `gmqtt_guards`: the one home of gmqtt, each of its traps covered
+* `link_windows`: what is under way in both directions, bounded
+* `line_watch`: notices a line that is up and swallows
+* `retry`: how long to wait before the next connection
 * `link`: the one durable MQTT session everybody uses
 """

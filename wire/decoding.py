@@ -60,6 +60,7 @@ ITEM_TYPES: dict[str, type[Item]] = {
 
 _Decoded = TypeVar("_Decoded", bound=Array)
 _encoder = msgspec.msgpack.Encoder()
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
 _decoders: dict[type[Array], msgspec.msgpack.Decoder[Array]] = {
     body_type: msgspec.msgpack.Decoder(body_type)
     for body_type in (
@@ -93,6 +94,11 @@ def decode_body(body_type: type[_Decoded], body: bytes) -> _Decoded:
     if _encoder.encode(value) != body:
         raise MalformedError(f"a {body_type.__name__} must be in its shortest spelling")
     return value  # type: ignore[return-value]  # the table pairs each type with its decoder
+
+
+def canonical(value: object) -> bytes:
+    """Plain values, enums and dataclasses as one spelling of msgpack: what digests are taken of."""
+    return _canonical.encode(value)
 
 
 def decode_trust(payload: bytes) -> Trust:

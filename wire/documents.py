@@ -1,6 +1,7 @@
 """The signed documents as types: root, registry, identity, roster, manifest, stop, resume.
 
-Traffic passes; documents are kept: each holder stores the newest it accepted and refuses older ones.
+Traffic passes; documents are kept: each holder stores the newest it accepted and refuses older
+ones.
 """
 
 from typing import Annotated

@@ -84,8 +84,7 @@ def unpack(payload: bytes) -> Envelope:
     """
     try:
         envelope = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # msgspec 0.22 lets UnicodeDecodeError through for a str that is not UTF-8.
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedError(f"not an envelope: {error}") from None
     if _encoder.encode(envelope) != payload:
         raise MalformedError("an envelope's integers and lengths must be in their shortest form")

@@ -1,8 +1,8 @@
 """The traffic of the walk as types: payments, receipts, hellos, commands, acknowledgements.
 
-A body is a msgpack array of exact length, in the order of its fields here; docs/protocol.md says the
-same in prose. Items of an acknowledgement stay raw until they are looked at: the journal's chain is
-over their exact bytes.
+A body is a msgpack array of exact length, in the order of its fields here; docs/protocol.md says
+the same in prose. Items of an acknowledgement stay raw until they are looked at: the journal's
+chain is over their exact bytes.
 """
 
 from typing import Annotated, Literal

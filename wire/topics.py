@@ -35,7 +35,7 @@ class MessageType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicShape:
-    """One row of the topic table: segments behind the type, size limit in bytes, retained or not."""
+    """One row of the topic table: what stands behind the type, its limit, retained or not."""
 
     segments: tuple[str, ...]
     limit_bytes: int

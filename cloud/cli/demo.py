@@ -118,9 +118,10 @@ async def _tell(world: DemoWorld, say: Say) -> Story:
     try:
         owed = _owed(ledger)
         say(
-            f"\n{DARK_ACCOUNT} was cut for an unpaid bill. To pay, charges included: {rupees(owed)}."
-            f"\nThe relay of {DARK_METER} is open; {len(AGENTS) * METERS_PER_AGENT} meters are "
-            "connected.\n"
+            f"\n{DARK_ACCOUNT} was cut for an unpaid bill."
+            f" To pay, charges included: {rupees(owed)}."
+            f"\nThe relay of {DARK_METER} is open;"
+            f" {len(AGENTS) * METERS_PER_AGENT} meters are connected.\n"
         )
         await _pay(world, ledger, owed, story)
         _print_walk(story, say)
@@ -286,7 +287,7 @@ def rupees(paise: int) -> str:
     whole, rest = divmod(paise, 100)
     digits = str(whole)
     head, tail = digits[:-3], digits[-3:]
-    groups = []
+    groups: list[str] = []
     while head:
         head, group = head[:-2], head[-2:]
         groups.insert(0, group)

@@ -211,7 +211,7 @@ def _import_consumers(world: DemoWorld) -> None:
     """Forty consumers; one was cut three hours ago for an unpaid bill."""
     now = datetime.now(INDIA)
     cut_at = (now - timedelta(hours=3)).isoformat(timespec="seconds")
-    issued_on, due_on = (now - timedelta(days=days) for days in (40, 25))
+    issued_on, due_on = (f"{now - timedelta(days=days):%Y-%m-%d}" for days in (40, 25))
     meters = [(agent, meter) for place, agent in enumerate(AGENTS) for meter in _meters(place)]
     accounts = [f"N300000{number:04d}" for number in range(1, len(meters) + 1)]
     tables: dict[str, list[Sequence[str]]] = {
@@ -229,7 +229,7 @@ def _import_consumers(world: DemoWorld) -> None:
         ],
         "bills": [
             ("bill_id", "account_id", "amount", "issued_on", "due_on"),
-            ("B-2026-000001", DARK_ACCOUNT, BILL_RUPEES, f"{issued_on:%Y-%m-%d}", f"{due_on:%Y-%m-%d}"),
+            ("B-2026-000001", DARK_ACCOUNT, BILL_RUPEES, issued_on, due_on),
         ],
         "cuts": [
             ("account_id", "meter_id", "cut_at", "cut_by", "disconnection_charge",

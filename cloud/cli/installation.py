@@ -87,7 +87,7 @@ def make_development_installation(
 
 
 def create_ledger(path: Path, root_1: Path, *, now_ms: int) -> None:
-    """Make a new ledger of the installation that `root_1` names; its generation begins now (R13)."""
+    """Make a new ledger of `root_1`'s installation; its generation begins now (R13)."""
     root = decode_body(Root, unpack(root_1.read_bytes()).body)
     store = open_store(sqlite_url(path))
     migrate(store)

@@ -2,8 +2,8 @@
 
 Plain and synchronous; the clock is handed in. Rules kept here (docs/protocol.md, "payment",
 "receipt", "watermark"):
- * I1: an item is sent at once, after 2, 10 and 60 s, then each minute, for ever, oldest first, until
-   a receipt for exactly these bytes, of this spool, is verified. PUBACK means nothing here.
+ * I1: an item is sent at once, after 2, 10 and 60 s, then each minute, for ever, oldest first,
+   until a receipt for exactly these bytes, of this spool, is verified. PUBACK means nothing here.
  * I13: at most 4,096 items are in flight; the others wait in the spool.
  * R13: a receipt of a higher generation comes from a restored ledger: all receipts of the former
    one are forgotten and everything retained is offered again. A lower one is ignored.

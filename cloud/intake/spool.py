@@ -321,7 +321,7 @@ class Spool:
 
 
 def _connection(path: Path) -> sqlite3.Connection:
-    # No waiting for locks: there is one writer, so a lock is somebody else's, and the door says 503.
+    # No waiting for locks: there is one writer, so a lock is somebody else's; the door says 503.
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     # NORMAL loses commits at a power cut; the 2xx was already sent.

@@ -7,7 +7,6 @@ number the test moves; randomness is a counter.
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import sqlalchemy
 from sqlalchemy import Connection, insert, select, update
 
 from cloud import ledger as ledger_entries
-from cloud import outbox
 from cloud.engine import Engine, EngineSettings
 from cloud.live import Live
 from cloud.publisher import Outgoing, Signer
@@ -38,174 +36,44 @@ from cloud.schema import (
 from cloud.spelling import parse_day
 from cloud.store import Found, migrate, open_store, sqlite_url
 from cloud.vocabulary import LockKind
-from tests.wire.installation import EPOCH, GENERATION_MS, INSTALLATION, INTAKE, NOW_MS, PROVIDER
-from tests.wire.installation import authorities, key
+from tests.cloud.agent_by_hand import AgentByHand, Message, Sent
+from tests.wire.installation import (
+    EPOCH,
+    GENERATION_MS,
+    INSTALLATION,
+    INTAKE,
+    NOW_MS,
+    PROVIDER,
+    authorities,
+    key,
+)
 from wire import envelope
-from wire.chain import first_head, next_head
-from wire.decoding import BODY_TYPES, decode_body, encode, raw_items
-from wire.fields import AgentId, CommandId, JournalId, MeterId, ProviderId, SpoolId
+from wire.decoding import BODY_TYPES, decode_body, encode
+from wire.fields import AgentId, CommandId, JournalId, SpoolId
 from wire.keys import KeyId, SigningKey
 from wire.messages import (
-    Acknowledgement,
-    AlarmItem,
     Command,
-    CommandItem,
-    Counter,
     Filed,
-    Hello,
-    Item,
     Payment,
     PaymentItem,
     ReceiptItem,
-    ReceivedItem,
-    RelayReading,
-    StateItem,
     Watermark,
     Welcome,
 )
 from wire.topics import (
     MessageType,
-    acknowledgement_topic,
-    hello_topic,
     parse,
     payment_shard,
     payment_topic,
     watermark_topic,
 )
 from wire.trust import Key
-from wire.vocabulary import Outcome, PaymentKind, Role, StateCause
+from wire.vocabulary import PaymentKind, Role
 
 SECOND_MS = 1_000
 MINUTE_MS = 60_000
 SPOOL = SpoolId(b"spool-01")
-OPEN = RelayReading(output=False, control_state=0, control_mode=4)
-CLOSED = RelayReading(output=True, control_state=1, control_mode=4)
-ARMED = RelayReading(output=False, control_state=2, control_mode=5)
 QUOTE_PAISE = 214_250
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as a broker delivers it."""
-
-    topic: str
-    payload: bytes
-    is_retained: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A command that left the engine."""
-
-    body: Command
-    command_id: CommandId
-    payload: bytes
-
-
-@dataclass(slots=True)
-class AgentByHand:
-    """An agent whose every word the test chooses; it keeps its journal's numbers and head."""
-
-    agent_id: AgentId
-    key: SigningKey
-    journal: JournalId
-    boot: int = 1
-    hellos: int = 0
-    made: int = 0
-    head: bytes = b""
-    heads: dict[int, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.begin(self.journal)
-
-    def begin(self, journal: bytes) -> None:
-        """A new, empty journal."""
-        self.journal = JournalId(journal)
-        self.made, self.head = 0, first_head(self.journal, self.agent_id)
-        self.heads = {0: self.head}
-
-    def hello(self, **changes: Any) -> Message:
-        self.hellos += 1
-        told: dict[str, Any] = {
-            "agent": self.agent_id,
-            "journal": self.journal,
-            "boot": self.boot,
-            "number": self.hellos,
-            "nonce": self.hellos.to_bytes(16, "big"),
-            "protocol": 1,
-            "software": "by hand",
-            "trust_version": 7,
-            "roster_version": 0,
-            "stop_ms": 0,
-            "lifted_ms": 0,
-            "generation_ms": 0,
-            "made": self.made,
-            "head": self.head,
-            "window": 32,
-            "meters": 1,
-            "unfinished": (),
-        }
-        body = encode(Hello(**(told | changes)))
-        return self.sealed(hello_topic(self.agent_id), MessageType.HELLO, body)
-
-    def restart(self) -> None:
-        self.boot, self.hellos = self.boot + 1, 0
-
-    def take(self, item_type: type[Any], **facts: Any) -> Item:
-        """The next numbered item of the journal."""
-        item: Item = item_type(number=self.made + 1, **facts)
-        self.made += 1
-        self.head = next_head(self.head, encode(item))
-        self.heads[self.made] = self.head
-        return item
-
-    def says(self, *items: Item, before: bytes | None = None) -> Message:
-        """An acknowledgement of consecutive items."""
-        body = Acknowledgement(
-            agent=self.agent_id,
-            journal=self.journal,
-            boot=self.boot,
-            before=self.heads[items[0].number - 1] if before is None else before,
-            items=raw_items(encode(item) for item in items),
-        )
-        topic = acknowledgement_topic(self.agent_id)
-        return self.sealed(topic, MessageType.ACKNOWLEDGEMENT, encode(body))
-
-    def final(self, sent: Sent, outcome: Outcome, **changes: Any) -> Item:
-        """The one final item of a command; by default with honest times and readings."""
-        at_ms = sent.body.sequence_ms
-        after = {Outcome.ARMED: ARMED, Outcome.CLOSED: CLOSED, Outcome.ALREADY_CLOSED: CLOSED}
-        facts: dict[str, Any] = {
-            "command": sent.command_id,
-            "meter": sent.body.meter,
-            "epoch": sent.body.epoch,
-            "sequence_ms": sent.body.sequence_ms,
-            "outcome": outcome,
-            "reason": None,
-            "before": OPEN,
-            "after": after.get(outcome),
-            "received_at_ms": at_ms + 10,
-            "acted_at_ms": at_ms + 20 if outcome in after else None,
-            "read_at_ms": at_ms + 30 if outcome in after else None,
-            "highest": None,
-        }
-        return self.take(CommandItem, **(facts | changes))
-
-    def state(self, meter: str, relay: RelayReading, at_ms: int) -> Item:
-        return self.take(
-            StateItem, meter=MeterId(meter), cause=StateCause.MOVED, relay=relay,
-            read_at_ms=at_ms, invocation=None,
-        )  # fmt: skip
-
-    def received(self, sent: Sent) -> Item:
-        return self.take(ReceivedItem, command=sent.command_id, meter=sent.body.meter)
-
-    def alarm(self, code: str, at_ms: int) -> Item:
-        return self.take(AlarmItem, code=code, meter=None, at_ms=at_ms)
-
-    def sealed(self, topic: str, message_type: MessageType, body: bytes) -> Message:
-        name = message_type.value
-        return Message(topic, envelope.seal(INSTALLATION, name, body, [self.key]))
 
 
 def new_ledger(path: Path) -> sqlalchemy.Engine:
@@ -281,12 +149,13 @@ class World:
 
     def cut(self, number: int, quote_paise: int = QUOTE_PAISE, **episode: object) -> int:
         """Account A-n is without supply since an hour, for this amount."""
+        at_ms = self.now_ms - 60 * MINUTE_MS
         row: dict[str, object] = {
             "account_id": f"A-{number}",
             "meter_id": f"M-{number}",
-            "cut_at_ms": self.now_ms - 60 * MINUTE_MS,
+            "cut_at_ms": at_ms,
             "cut_by": "remote",
-            "created_at_ms": self.now_ms - 60 * MINUTE_MS,
+            "created_at_ms": at_ms,
             "state": "open",
         }
         with self.store.begin() as transaction:
@@ -296,23 +165,23 @@ class World:
                 "episode_id": episode_id,
                 "amount_paise": quote_paise,
                 "breakdown": "[]",
-                "made_at_ms": self.now_ms,
-                "expires_at_ms": self.now_ms + 86_400_000,
+                "made_at_ms": at_ms,
+                "expires_at_ms": at_ms + 86_400_000,
             }
             transaction.execute(insert(quotes), quote)
             posting = ledger_entries.charge_posting(episode_id, f"A-{number}", quote_paise)
-            ledger_entries.post(transaction, [posting], now_ms=self.now_ms)
-        self.lock(number, LockKind.NON_PAYMENT)
+            ledger_entries.post(transaction, [posting], now_ms=at_ms)
+        self.lock(number, LockKind.NON_PAYMENT, at_ms)
         return episode_id
 
-    def lock(self, number: int, kind: LockKind) -> None:
+    def lock(self, number: int, kind: LockKind, at_ms: int = NOW_MS) -> None:
         row = {
             "account_id": f"A-{number}",
             "kind": kind.value,
             "owner": "a test",
             "document": "none",
-            "placed_at_ms": self.now_ms,
-            "effective_at_ms": self.now_ms,
+            "placed_at_ms": at_ms,
+            "effective_at_ms": at_ms,
         }
         self.execute(insert(locks), row)
 
@@ -397,15 +266,15 @@ class World:
         with self.store.begin() as transaction:
             transaction.execute(statement, rows)
 
-    def set(self, table: sqlalchemy.Table, **values: object) -> None:
+    def put(self, table: sqlalchemy.Table, **values: object) -> None:
         self.execute(update(table).values(**values))
 
-    def all(self, query: Any) -> Sequence[Found]:
+    def rows(self, query: Any) -> Sequence[Found]:
         with self.store.connect() as connection:
             return connection.execute(query).all()
 
     def one(self, query: Any) -> Found:
-        (row,) = self.all(query)
+        (row,) = self.rows(query)
         return row
 
     def value(self, query: Any) -> Any:
@@ -413,14 +282,14 @@ class World:
 
     def command(self, **of: object) -> Found:
         """The newest command."""
-        return self.all(select(commands).filter_by(**of).order_by(commands.c.id))[-1]
+        return self.rows(select(commands).filter_by(**of).order_by(commands.c.id))[-1]
 
     def commands(self, **of: object) -> Sequence[Found]:
-        return self.all(select(commands).filter_by(**of).order_by(commands.c.id))
+        return self.rows(select(commands).filter_by(**of).order_by(commands.c.id))
 
     def decision(self) -> Found:
         """The newest decision."""
-        return self.all(select(decisions).order_by(sqlalchemy.text("rowid")))[-1]
+        return self.rows(select(decisions).order_by(sqlalchemy.text("rowid")))[-1]
 
     def episode(self, number: int = 1) -> Found:
         return self.one(select(episodes).where(episodes.c.account_id == f"A-{number}"))
@@ -431,15 +300,15 @@ class World:
 
     def standing_locks(self, number: int = 1) -> set[str]:
         query = select(locks.c.kind).where(locks.c.account_id == f"A-{number}")
-        return {row.kind for row in self.all(query.where(locks.c.cleared_at_ms.is_(None)))}
+        return {row.kind for row in self.rows(query.where(locks.c.cleared_at_ms.is_(None)))}
 
     def alarm_codes(self) -> list[str]:
-        return [row.code for row in self.all(select(alarms).order_by(alarms.c.id))]
+        return [row.code for row in self.rows(select(alarms).order_by(alarms.c.id))]
 
     def everything(self) -> list[tuple[object, ...]]:
         """Every row of every table: what a turn that failed must not have changed."""
         tables = entries.metadata.sorted_tables
-        return [(table.name, tuple(row)) for table in tables for row in self.all(select(table))]
+        return [(table.name, tuple(row)) for table in tables for row in self.rows(select(table))]
 
 
 def bodies(outgoing: Sequence[Outgoing], message_type: MessageType) -> list[Any]:
@@ -481,11 +350,3 @@ def welcome(outgoing: Sequence[Outgoing]) -> Welcome:
 def filed(outgoing: Sequence[Outgoing]) -> list[Filed]:
     """Every `filed` among what left."""
     return bodies(outgoing, MessageType.FILED)
-
-
-__all__ = [
-    *("ARMED", "CLOSED", "OPEN", "QUOTE_PAISE", "SPOOL", "MINUTE_MS", "SECOND_MS", "NOW_MS"),
-    *("AgentByHand", "Message", "Sent", "World", "new_ledger", "bodies", "sent", "receipts"),
-    *("welcome", "filed", "Counter", "ProviderId", "PROVIDER", "INTAKE", "EPOCH"),
-    *("GENERATION_MS", "INSTALLATION", "outbox"),
-]

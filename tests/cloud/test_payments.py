@@ -143,7 +143,7 @@ def test_payment_for_nobody_we_know_is_misposted_and_kept(world: World, hint: st
 
 
 def test_payment_for_a_closed_account_is_misposted(world: World):
-    world.set(accounts, closed_at_ms=1)
+    world.put(accounts, closed_at_ms=1)
     assert receipts(world.pay()) == {1: "misposted"}
 
 
@@ -165,10 +165,10 @@ def test_second_capture_of_one_payment_is_quarantined(world: World):
 
 def test_money_never_captured_is_never_posted(world: World):
     """I2: a refund, a dispute or a bounce of an unknown payment posts nothing."""
-    before = world.all(select(entries))
+    before = world.rows(select(entries))
     for kind in (PaymentKind.REFUNDED, PaymentKind.DISPUTED, PaymentKind.BOUNCED):
         world.pay(world.item("pay_unknown", kind=kind))
-    assert world.all(select(entries)) == before
+    assert world.rows(select(entries)) == before
     assert world.standing_locks() == {LockKind.NON_PAYMENT}
 
 

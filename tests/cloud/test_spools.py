@@ -3,7 +3,8 @@
 from sqlalchemy import select
 
 from cloud.schema import spools
-from tests.cloud.engine_world import GENERATION_MS, MINUTE_MS, SPOOL, World, bodies
+from tests.cloud.engine_world import MINUTE_MS, SPOOL, World, bodies
+from tests.wire.installation import GENERATION_MS
 from wire.topics import MessageType
 
 

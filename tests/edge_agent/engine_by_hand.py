@@ -10,39 +10,40 @@ from pathlib import Path
 
 from edge_agent.agent import Agent
 from edge_agent.journal import Journal
-from edge_agent.relay import (
-    Answer,
-    AskToAct,
-    Leave,
-    MeterRefused,
-    MoveRelay,
-    NoAnswer,
-    Pause,
-    RelayJob,
-    RelayResult,
-    Request,
-    Steps,
-    operate,
-)
 from edge_agent.roster import Roster, RosterMeter
 from edge_agent.settings import AgentSettings, Effects
 from meter_sim.meters import MeterPopulation, PopulationPlan
+from tests.edge_agent.installation_by_hand import (
+    AGENT,
+    AGENT_KEY,
+    ANNA,
+    BALA,
+    DAY_MS,
+    ENGINE,
+    EPOCH,
+    GUARD,
+    INSTALLATION,
+    NOON_MS,
+    POLICY,
+    STOPPER,
+    Delivered,
+    command_id,
+    registry,
+    root_document,
+    root_pin,
+    sealed,
+    trust_message,
+)
+from tests.edge_agent.relays_by_hand import Relays
 from wire.chain import first_head, next_head
 from wire.checking import Checked, check
 from wire.decoding import decode_item, encode
 from wire.documents import (
     EdgePolicy,
-    OpenWindow,
-    Registry,
-    RegistryKey,
     Resume,
-    Root,
-    RootKey,
     Stop,
-    Trust,
 )
-from wire.envelope import digest, seal, unpack
-from wire.fields import AgentId, CommandId, InstallationId, JournalId, MeterId
+from wire.fields import JournalId, MeterId
 from wire.keys import SigningKey
 from wire.messages import (
     Acknowledgement,
@@ -51,116 +52,11 @@ from wire.messages import (
     Filed,
     Hello,
     Item,
-    RelayReading,
     Welcome,
 )
 from wire.topics import MessageType, command_topic, directed_topic
 from wire.trust import Key, Keyring
-from wire.vocabulary import Action, JournalVerdict, Role
-
-AGENT = AgentId("AGENT-1")
-INSTALLATION = InstallationId(bytes(range(16)))
-DAY_MS = 86_400_000
-# A Wednesday, 12:00 in India; the policy's window is 11:00 to 14:00 on working days.
-NOON_MS = 1_760_509_800_000
-EPOCH = 3
-
-
-def key(number: int) -> SigningKey:
-    return SigningKey(bytes([number]) * 32)
-
-
-ROOT, ENGINE, GUARD, STOPPER, ANNA, BALA, AGENT_KEY, STRANGER, NEXT_ENGINE = map(key, range(1, 10))
-
-POLICY = EdgePolicy(
-    per_mille=20,
-    small=1,
-    ceiling=20,
-    per_meter_opens=2,
-    utc_offset_minutes=720 + 330,
-    windows=(OpenWindow(weekdays=0b0011111, from_minute=660, to_minute=840),),
-    closed_days=(),
-    dwell_ms=60_000,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    topic: str
-    payload: bytes
-    is_retained: bool = False
-
-
-def root_document() -> bytes:
-    body = encode(
-        Root(
-            installation=INSTALLATION,
-            root_version=1,
-            issued_at_ms=0,
-            threshold=1,
-            keys=(RootKey(public=ROOT.public, holder="Root One"),),
-        )
-    )
-    return seal(INSTALLATION, "root", body, [ROOT])
-
-
-def root_pin() -> bytes:
-    document = root_document()
-    return digest(INSTALLATION, "root", anchor_body(document))
-
-
-def anchor_body(document: bytes) -> bytes:
-    return unpack(document).body
-
-
-def registry_key(
-    signing: SigningKey, role: Role, subject: str, *, epoch: int = 0, mark: str = ""
-) -> RegistryKey:
-    return RegistryKey(
-        public=signing.public,
-        role=role,
-        subject=subject,
-        scope=(),
-        epoch=epoch,
-        not_before_ms=0,
-        not_after_ms=2**47,
-        mark=mark,
-    )
-
-
-def registry(
-    *,
-    version: int = 1,
-    policy: EdgePolicy = POLICY,
-    expires_at_ms: int = NOON_MS + 30 * DAY_MS,
-    mark: str = "",
-    more: tuple[RegistryKey, ...] = (),
-) -> Registry:
-    return Registry(
-        registry_version=version,
-        root_version=1,
-        issued_at_ms=expires_at_ms - 50 * DAY_MS,
-        expires_at_ms=expires_at_ms,
-        epoch_floor=0,
-        keys=(
-            registry_key(ENGINE, Role.ENGINE, "engine-host", epoch=EPOCH, mark=mark),
-            registry_key(GUARD, Role.GUARD, "guard-host"),
-            registry_key(STOPPER, Role.STOP, "desk-host"),
-            registry_key(ANNA, Role.APPROVER, "Anna"),
-            registry_key(BALA, Role.APPROVER, "Bala"),
-            *more,
-        ),
-        policy=policy,
-    )
-
-
-def trust_message(document: Registry) -> Delivered:
-    envelope = seal(INSTALLATION, "registry", encode(document), [ROOT])
-    return Delivered(f"trust/{AGENT}", encode(Trust(roots=(), registry=envelope)))
-
-
-def sealed(message_type: MessageType, body: bytes, *signers: SigningKey, topic: str) -> Delivered:
-    return Delivered(topic, seal(INSTALLATION, message_type, body, signers))
+from wire.vocabulary import JournalVerdict, Role
 
 
 class Ids:
@@ -175,7 +71,7 @@ class Ids:
 
 
 @dataclass
-class World:
+class World(Relays):
     """One agent, its meters, and the engine it speaks to."""
 
     path: Path | None = None
@@ -367,66 +263,7 @@ class World:
             head = next_head(head, self.raw[number])
         return head
 
-    # Relays
-
-    def run(self, jobs: Iterable[RelayJob]) -> list[Item]:
-        """Carry out operations, and those that follow from them; the items the engine has then."""
-        waiting = list(jobs)
-        while waiting:
-            effects = self.act_together(waiting)
-            waiting = list(effects.jobs)
-        return self.told()
-
-    def act_together(self, jobs: list[RelayJob]) -> Effects:
-        """A batch: all that ask are begun together, all that end are finished together."""
-        following: list[RelayJob] = []
-        under_way = [(operate(job, lambda: self.elapsed_ms), job) for job in jobs]
-        asking: list[tuple[Steps, RelayJob, AskToAct]] = []
-        results: list[RelayResult] = []
-        for steps, job in under_way:
-            stopped = self.until_asks(steps, job.meter, None)
-            if isinstance(stopped, RelayResult):
-                results.append(stopped)
-            else:
-                asking.append((steps, job, stopped))
-        if asking:
-            begun = self.keep(self.agent.begin([ask for _, _, ask in asking]))
-            following += begun.jobs
-            for steps, job, ask in asking:
-                leave = Leave(ask.command_id in begun.may_act)
-                stopped = self.until_asks(steps, job.meter, leave)
-                assert isinstance(stopped, RelayResult)
-                results.append(stopped)
-        effects = self.keep(self.agent.finish(results))
-        return Effects(outgoing=effects.outgoing, jobs=(*following, *effects.jobs))
-
-    def until_asks(self, steps: Steps, meter: MeterId, answer: Answer) -> AskToAct | RelayResult:
-        try:
-            while True:
-                request = steps.send(answer)
-                if isinstance(request, AskToAct):
-                    return request
-                answer = self.fulfil(meter, request)
-        except StopIteration as stop:
-            result = stop.value
-            assert isinstance(result, RelayResult)
-            return result
-
-    def fulfil(self, meter: MeterId, request: Request) -> Answer:
-        if isinstance(request, Pause):
-            self.elapsed_ms += request.wait_ms
-            return None
-        try:
-            if not isinstance(request, MoveRelay):
-                output, state, mode = self.relays.read(meter, self.elapsed_ms)
-                return RelayReading(output=output, control_state=state, control_mode=mode)
-            move = self.relays.close if request.action is Action.CLOSE else self.relays.open
-            move(meter, self.elapsed_ms)
-        except TimeoutError:
-            return NoAnswer()
-        except PermissionError as refusal:
-            return MeterRefused(str(refusal))
-        return None
+    # Tests' own words
 
     def do(self, *deliveries: Delivered) -> list[Item]:
         """Deliver, carry out, and tell what the engine was sent because of it."""
@@ -476,7 +313,3 @@ class World:
         self.age()
         for meter in self.meters:
             self.do(self.command("read", meter))
-
-
-def command_id(delivered: Delivered) -> CommandId:
-    return CommandId(digest(INSTALLATION, "command", anchor_body(delivered.payload))[:16])

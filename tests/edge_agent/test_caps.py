@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from edge_agent.caps import agent_limit, is_within_windows
-from tests.edge_agent.engine_by_hand import DAY_MS, NOON_MS, POLICY
+from tests.edge_agent.installation_by_hand import DAY_MS, NOON_MS, POLICY
 from wire.documents import OpenWindow
 
 MINUTE_MS = 60_000

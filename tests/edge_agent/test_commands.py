@@ -7,7 +7,8 @@ from edge_agent.relay import AskToAct, RelayResult
 from edge_agent.settings import Effects
 from meter_sim.meters import PopulationPlan
 from meter_sim.relay_model import ControlMode
-from tests.edge_agent.engine_by_hand import World, command_id, sealed
+from tests.edge_agent.engine_by_hand import World
+from tests.edge_agent.installation_by_hand import command_id, sealed
 from wire.decoding import encode
 from wire.messages import ReceivedItem, RelayReading
 from wire.topics import MessageType
@@ -61,7 +62,7 @@ def test_nothing_moves_and_nothing_is_stored_before_a_welcome_of_this_boot(world
     assert world.outcome(command).outcome == "closed"
 
 
-def test_full_window_is_not_now_without_a_trace_and_the_resend_is_taken_later(world):
+def test_full_window_is_not_now_without_a_trace_and_the_resend_is_taken_later():
     """I13: the queue of an agent is its window."""
     small = World(window=1)
     small.greet()
@@ -87,23 +88,15 @@ def test_withdraw_is_taken_when_the_window_is_full():
 
 def test_counters_of_a_meter_only_rise_across_restarts(world):
     """I7: a recorded close does not close the relay again after it was opened."""
-    recorded = world.command("close", sequence_ms=world.now_ms, life_ms=900_000)
-    later = world.command("close", sequence_ms=world.now_ms + 1)
-    world.do(later)
+    sequence_ms = world.now_ms
+    recorded = world.command("close", sequence_ms=sequence_ms, life_ms=900_000)
+    world.do(world.command("close", sequence_ms=sequence_ms + 1))
     for _ in range(2):
         world.do(recorded)
         assert world.final_item(recorded).reason == "low_counter"
         world.crash()
         world.greet()
-    assert world.agent.journal.commands.highest("M-1").sequence_ms == later_sequence(later)
-
-
-def later_sequence(delivered) -> int:
-    from tests.edge_agent.engine_by_hand import anchor_body
-    from wire.decoding import decode_body
-    from wire.messages import Command
-
-    return decode_body(Command, anchor_body(delivered.payload)).sequence_ms
+    assert world.agent.journal.commands.highest("M-1").sequence_ms == sequence_ms + 1
 
 
 def test_higher_counter_ends_a_lower_one_that_is_only_received(world):
@@ -233,123 +226,16 @@ def test_operation_that_asks_twice_stops_the_process(world):
         world.agent.begin([AskToAct(command_id(close), OPEN_READING)])
 
 
-# Crashes
-
-
-def test_crash_behind_received_lets_a_close_go_on_after_the_welcome(world):
-    close = world.command("close")
-    world.receive(close)
-    world.crash()
-    hello = world.connect()
-    assert hello.unfinished == (command_id(close),)
-    effects = world.receive(world.welcome(hello, floor_sequence=world.now_ms))
-    assert world.receive(close) == Effects()  # a re-send: it is under way
-    world.run(effects.jobs)
-    assert world.final_item(close).outcome == "closed"
-    assert world.movements() == 1
-
-
-def test_crash_behind_received_refuses_a_close_that_expired_meanwhile(world):
-    close = world.command("close", life_ms=5_000)
-    world.receive(close)
-    world.elapsed_ms += 5_000
-    world.crash()
-    world.run(world.greet().jobs)
-    assert world.final_item(close).reason == "expired"
-    assert not world.is_closed()
-
-
-def test_crash_behind_actuating_reads_back_first_and_reports_what_moved(world):
-    """I6 and I8: the relay moved before the crash; it is not told again."""
-    close = world.command("close")
-    acting(world, close)
-    world.relays.close("M-1", world.elapsed_ms)
-    world.crash()
-    world.run(world.greet().jobs)
-    item = world.final_item(close)
-    assert (item.outcome, item.after) == ("closed", CLOSED_READING)
-    assert item.acted_at_ms is not None
-    assert world.movements() == 1
-
-
-def test_crash_behind_actuating_closes_once_more_if_nothing_moved_and_it_is_alive(world):
-    close = world.command("close")
-    acting(world, close)
-    world.crash()
-    world.run(world.greet().jobs)
-    assert world.final_item(close).outcome == "closed"
-    assert world.movements() == 1
-
-
-def test_second_crash_behind_actuating_is_only_read_back(world):
-    """I6: once more is once."""
-    close = world.command("close", life_ms=900_000)
-    acting(world, close)
-    world.crash()
-    effects = world.greet()
-    world.keep(world.agent.begin([AskToAct(effects.jobs[0].command_id, OPEN_READING)]))
-    world.crash()
-    world.run(world.greet().jobs)
-    assert world.final_item(close).outcome == "unchanged"
-    assert not world.is_closed()
-
-
-def test_crash_behind_actuating_refuses_what_expired_and_did_not_move(world):
-    close = world.command("close", life_ms=20_000)
-    acting(world, close)
-    world.elapsed_ms += 20_000
-    world.crash()
-    world.run(world.greet().jobs)
-    item = world.final_item(close)
-    assert (item.outcome, item.reason) == ("refused", "expired")
-    assert not world.is_closed()
-
-
-def test_crash_behind_actuating_never_opens_a_second_time(world):
-    world.age_and_reach()
-    opening = world.command("open", "M-3")
-    acting(world, opening)
-    world.crash()
-    world.run(world.greet().jobs)
-    item = world.final_item(opening)
-    assert (item.outcome, item.reason) == ("refused", "restarted")
-    assert world.is_closed("M-3")
-
-
-def test_crash_behind_actuating_and_a_silent_meter_is_unknown(world):
-    close = world.command("close")
-    acting(world, close)
-    world.crash()
-    effects = world.greet()
-    world.relays = type(world.relays)((), PopulationPlan())
-    world.run(effects.jobs)
-    assert world.final_item(close).outcome == "unknown"
-
-
-def test_withdrawal_behind_a_crash_keeps_the_second_movement_back(world):
-    """I6: what was acting has not moved, and now it may not any more."""
-    close, withdraw = world.command("close"), world.command("withdraw")
-    acting(world, close)
-    world.crash()
-    effects = world.greet()
-    world.receive(withdraw)
-    world.run(effects.jobs)
-    assert world.final_item(close).outcome == "withdrawn"
-    assert world.final_item(withdraw).outcome == "too_late"
-    assert not world.is_closed()
-
-
-def test_crash_behind_the_outcome_answers_from_the_journal(world):
-    close = world.command("close")
-    world.do(close)
-    number, raw = 1, world.raw[1]
-    world.crash()
-    world.items.clear()
-    world.greet()
-    assert (sorted(world.items), world.raw[number]) == ([1], raw)
-
-
 # Waiting
+
+
+def test_times_of_an_item_stand_in_order_when_a_welcome_sets_the_clock_back(world):
+    close = world.command("close")
+    jobs = world.receive(close).jobs
+    world.receive(world.welcome(world.connect(), now_ms=world.now_ms - 100_000))
+    world.run(jobs)
+    item = world.final_item(close)
+    assert item.received_at_ms <= item.acted_at_ms <= item.read_at_ms
 
 
 def test_command_without_outcome_after_five_seconds_is_told_once_as_received(world):
@@ -399,9 +285,11 @@ def test_junk_changes_nothing_and_is_counted(world):
     retained = type(good)(good.topic, good.payload, is_retained=True)
     elsewhere = type(good)("command/AGENT-2/M-1", good.payload)
     unknown = type(good)("coffee/AGENT-1", good.payload)
-    sent = len(world.sent)
+    sent, standing = len(world.sent), world.agent.journal.standing
+    world.elapsed_ms += 1_000
     assert world.receive(bad, retained, elsewhere, unknown) == Effects()
     assert sum(world.agent.junk.values()) == 4
+    assert world.agent.journal.standing == standing
     assert world.agent.journal.made == 0
     assert len(world.sent) == sent
     roster = sealed(MessageType.STOP, encode(world.body("close")), topic="stop")

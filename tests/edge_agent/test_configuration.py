@@ -12,7 +12,8 @@ from edge_agent.configuration import (
     read_roster,
 )
 from edge_agent.journal import Journal
-from tests.edge_agent.engine_by_hand import AGENT_KEY, Ids, root_document, root_pin
+from tests.edge_agent.engine_by_hand import Ids
+from tests.edge_agent.installation_by_hand import AGENT_KEY, root_document, root_pin
 from wire.key_files import write_signing_key
 from wire.messages import Counter
 
@@ -116,6 +117,13 @@ def test_show_prints_what_the_journal_stands_for(folder):
     assert shown.exit_code == 0
     assert "counter     M-1 3/77" in shown.output
     assert journal.standing.journal_id.hex() in shown.output
+
+
+def test_show_reads_a_journal_whose_agent_is_stopped(folder):
+    Journal.open(folder / "journal.db", "AGENT-1", Ids()).close()
+    shown = CliRunner().invoke(main, ["show", str(folder / "agent.toml")])
+    assert shown.exit_code == 0
+    assert "made 0, filed 0, removed 0" in shown.output
 
 
 @pytest.mark.parametrize("door", ["meter_sim.door:nothing", "no.such.module:door"])

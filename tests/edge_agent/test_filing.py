@@ -5,7 +5,8 @@ import pytest
 from edge_agent.filing import IN_FLIGHT_MAX_BYTES
 from edge_agent.journal import FILING_STEP_MS, RETENTION_MS
 from meter_sim.meters import PopulationPlan
-from tests.edge_agent.engine_by_hand import DAY_MS, World
+from tests.edge_agent.engine_by_hand import World
+from tests.edge_agent.installation_by_hand import DAY_MS
 from wire.messages import AlarmItem
 
 
@@ -155,6 +156,17 @@ def test_restored_ledger_is_offered_everything_again(world, by):
     assert world.agent.journal.standing.generation_ms == 2_000
 
 
+def test_restored_ledger_has_its_own_35_days(world):
+    """R13: what the old ledger filed long ago may not be in the new one's backup."""
+    reads(world, 3)
+    world.receive(world.filed(3))
+    world.pass_time(RETENTION_MS - DAY_MS)
+    world.generation_ms = 2_000
+    world.receive(world.filed(3))
+    world.pass_time(2 * DAY_MS)
+    assert (world.agent.journal.standing.filed, world.agent.journal.checkpoint) == (3, 0)
+
+
 def test_filed_prefix_is_removed_after_35_days_behind_a_checkpoint_that_keeps_counters(world):
     """I3 and I7: only what is filed, as a prefix, and never a counter."""
     closes = [world.command("close", meter) for meter in ("M-1", "M-2")]
@@ -181,6 +193,29 @@ def test_filed_prefix_is_removed_after_35_days_behind_a_checkpoint_that_keeps_co
     late = world.command("close", sequence_ms=world.now_ms - 36 * DAY_MS, life_ms=900_000)
     world.receive(late)
     assert world.final_item(late).reason == "low_counter"
+
+
+def test_more_than_one_portion_is_removed_within_seconds(world, monkeypatch):
+    """I13: a full journal is emptied faster than an hour at a time."""
+    monkeypatch.setattr("edge_agent.journal.TRIM_MAX", 2)
+    monkeypatch.setattr("edge_agent.agent.TRIM_MAX", 2)
+    reads(world, 5)
+    world.receive(world.filed(5))
+    world.pass_time(RETENTION_MS + FILING_STEP_MS)
+    assert world.agent.journal.checkpoint == 2
+    world.pass_time(1_000)
+    assert world.agent.journal.checkpoint == 4
+
+
+def test_each_item_is_kept_35_days_from_its_own_filing(world):
+    reads(world, 2)
+    world.receive(world.filed(1))
+    world.pass_time(2 * FILING_STEP_MS)
+    world.receive(world.filed(2))
+    world.pass_time(RETENTION_MS - FILING_STEP_MS)
+    assert world.agent.journal.checkpoint == 1
+    world.pass_time(2 * FILING_STEP_MS)
+    assert world.agent.journal.checkpoint == 2
 
 
 def test_unfiled_items_are_never_removed(world):

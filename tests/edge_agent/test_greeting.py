@@ -4,27 +4,23 @@ import pytest
 
 from edge_agent.greeting import believed
 from edge_agent.settings import Effects
-from tests.edge_agent.engine_by_hand import (
-    ANNA,
+from tests.edge_agent.engine_by_hand import World
+from tests.edge_agent.installation_by_hand import (
     DAY_MS,
-    ENGINE,
     EPOCH,
     INSTALLATION,
     NEXT_ENGINE,
     STRANGER,
     Delivered,
-    World,
     key,
     registry,
     registry_key,
-    sealed,
     trust_message,
 )
 from wire.decoding import encode
-from wire.documents import Resume, Trust
+from wire.documents import Trust
 from wire.envelope import seal
 from wire.messages import AlarmItem, Counter
-from wire.topics import MessageType
 from wire.trust import TrustRefusedError
 from wire.vocabulary import JournalVerdict, Role
 
@@ -90,6 +86,13 @@ def test_second_welcome_for_one_nonce_changes_nothing(world):
     world.receive(world.welcome(hello, floor_sequence=world.now_ms, generation_ms=2_000))
     assert world.agent.journal.standing == before
     assert world.agent.junk == {"welcome": 1}
+
+
+def test_trust_and_welcome_come_before_the_commands_of_their_batch(world):
+    hello = world.connect()
+    close = world.command("close")
+    world.do(close, world.welcome(hello), trust_message(world.registry))
+    assert world.final_item(close).outcome == "closed"
 
 
 def test_welcome_of_an_earlier_boot_is_not_believed(world):
@@ -296,55 +299,3 @@ def test_stored_root_that_is_not_the_pinned_one_stops_the_start(world):
     )
     with pytest.raises(TrustRefusedError, match="pin"):
         believed(settings, world.agent.journal)
-
-
-# Stop and resume
-
-
-def test_stop_is_kept_across_restarts_and_lifted_by_two_people_only(world):
-    world.greet()
-    world.receive(world.stop(world.now_ms))
-    world.crash()
-    world.greet(lifted_ms=world.now_ms)  # the engine's word lifts nothing
-    assert world.agent.journal.standing.is_stopped
-    one = encode(Resume(lifts_ms=world.now_ms, note=""))
-    world.receive(sealed(MessageType.RESUME, one, ANNA, topic="resume"))
-    world.receive(sealed(MessageType.RESUME, one, ENGINE, topic="resume"))
-    assert world.agent.journal.standing.is_stopped
-    world.receive(world.resume(world.now_ms))
-    assert not world.agent.journal.standing.is_stopped
-
-
-def test_resume_older_than_the_stop_lifts_nothing(world):
-    world.greet()
-    world.receive(world.stop(world.now_ms), world.resume(world.now_ms - 1))
-    assert world.agent.journal.standing.is_stopped
-
-
-def test_stop_in_a_welcome_freezes_too(world):
-    world.greet(stop_ms=123)
-    assert world.agent.journal.standing.is_stopped
-    world.receive(world.resume(123))
-    assert not world.agent.journal.standing.is_stopped
-
-
-def test_stop_or_resume_from_the_future_is_ignored_and_alarmed(world):
-    """It could never be lifted again."""
-    world.greet()
-    ahead_ms = world.now_ms + 3_600_000
-    world.receive(world.stop(ahead_ms), world.resume(ahead_ms))
-    standing = world.agent.journal.standing
-    assert (standing.stop_ms, standing.lifted_ms) == (0, 0)
-    assert alarms(world) == ["stop_from_future", "resume_from_future"]
-
-
-def test_stop_that_arrives_before_any_time_is_known_is_judged_at_the_welcome(world):
-    world.greet()
-    world.crash()
-    number_ms = world.now_ms
-    world.receive(world.stop(number_ms))
-    assert world.agent.journal.standing.stop_ms == 0
-    world.greet()
-    assert world.agent.journal.standing.stop_ms == number_ms
-
-

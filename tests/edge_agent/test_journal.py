@@ -4,9 +4,11 @@ import sqlite3
 
 import pytest
 
-from edge_agent.journal import RETIRED_FILES_MAX, Journal, JournalError
 from edge_agent.command_rows import Step
-from tests.edge_agent.engine_by_hand import AGENT, Ids, World
+from edge_agent.journal import Journal, JournalError
+from edge_agent.journal_file import RETIRED_FILES_MAX
+from tests.edge_agent.engine_by_hand import Ids, World
+from tests.edge_agent.installation_by_hand import AGENT
 from wire.messages import AlarmItem, Counter
 
 
@@ -27,6 +29,12 @@ def step(name: str, **more) -> Step:
         command_id=bytes(16), step=name, meter="M-1", action="close", at_ms=1, expires_at_ms=2,
         **more,
     )  # fmt: skip
+
+
+NEVER_RECEIVED = """
+INSERT INTO steps (command_id, step, meter, action, at_ms, running_ms, expires_at_ms)
+VALUES (x'11111111111111111111111111111111', 'actuating', 'M', 'close', 0, 0, 0)
+"""
 
 
 @pytest.mark.parametrize(
@@ -50,8 +58,7 @@ def step(name: str, **more) -> Step:
         ("UPDATE standing SET running_ms = running_ms - 1", "I7"),
         ("UPDATE standing SET journal_id = zeroblob(8)", "I7"),
         (
-            "INSERT INTO steps (command_id, step, meter, action, at_ms, running_ms, expires_at_ms)"
-            " VALUES (x'11111111111111111111111111111111', 'actuating', 'M', 'close', 0, 0, 0)",
+            NEVER_RECEIVED,
             "I5",
         ),
     ],
@@ -71,12 +78,16 @@ def test_command_that_has_its_outcome_can_neither_act_nor_end_again(journal):
             journal.commands.write(again, 0)
 
 
+def write_what_then_fails(journal) -> None:
+    journal.append(AlarmItem(number=4, code="x", meter=None, at_ms=0))
+    journal.change(stop_ms=9)
+    journal._execute("DELETE FROM meters")
+
+
 def test_failed_transaction_leaves_file_and_object_as_they_were(journal):
     before = (journal.made, journal.head, journal.standing)
-    with pytest.raises(RuntimeError), journal.transaction(5_000):
-        journal.append(AlarmItem(number=4, code="x", meter=None, at_ms=0))
-        journal.change(stop_ms=9)
-        raise RuntimeError
+    with pytest.raises(sqlite3.IntegrityError), journal.transaction(5_000):
+        write_what_then_fails(journal)
     assert (journal.made, journal.head, journal.standing) == before
     assert journal.items_after(3, 9) == []
 

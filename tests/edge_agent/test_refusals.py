@@ -1,4 +1,4 @@
-"""Every refusal an agent can give, through bytes, journal and answer: final, stored, never acting."""
+"""Every refusal an agent can give, through bytes, journal and answer: final and stored."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,14 @@ import pytest
 from msgspec.structs import replace
 
 from meter_sim.meters import PopulationPlan
-from tests.edge_agent.engine_by_hand import (
+from tests.edge_agent.engine_by_hand import World
+from tests.edge_agent.installation_by_hand import (
+    DAY_MS,
     ENGINE,
     GUARD,
     NOON_MS,
     POLICY,
     Delivered,
-    World,
     registry,
     trust_message,
 )
@@ -244,6 +245,14 @@ def test_new_journal_refuses_opens_for_a_day_of_running_time():
     world.greet()
     item = world.outcome(world.command("open", "M-3"))
     assert item.reason == "cap_meter"
+
+
+def test_meters_not_read_for_a_week_of_running_time_are_no_base_for_opens():
+    world = World()
+    world.greet()
+    world.age_and_reach()
+    world.age(8 * DAY_MS)
+    assert world.outcome(world.command("open", "M-3")).reason == "cap_agent"
 
 
 def test_open_signed_by_engine_and_guard_within_all_rules_opens_the_relay():

@@ -26,11 +26,11 @@ COMMAND = CommandId(bytes(16))
 SILENT = NoAnswer()
 
 
-def relay(output: bool, state: int, mode: int = 4) -> RelayReading:  # noqa: FBT001  # a reading
+def relay(output, state: int, mode: int = 4) -> RelayReading:
     return RelayReading(output=output, control_state=state, control_mode=mode)
 
 
-OPEN, CLOSED = relay(False, 0), relay(True, 1)  # noqa: FBT003  # a reading
+OPEN, CLOSED = relay(False, 0), relay(True, 1)
 
 
 class Line:

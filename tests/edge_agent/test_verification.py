@@ -17,7 +17,7 @@ from edge_agent.verification import (
     Refusal,
     verify,
 )
-from tests.edge_agent.engine_by_hand import DAY_MS, NOON_MS, POLICY
+from tests.edge_agent.installation_by_hand import DAY_MS, NOON_MS, POLICY
 from wire.messages import Command, Counter
 from wire.vocabulary import Action, RefusalReason, Role
 

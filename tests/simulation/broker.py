@@ -129,6 +129,15 @@ class Broker:
 
     # Malice
 
+    def inject(self, topic: str, payload: bytes) -> None:
+        """Publish what no party sent."""
+        self.origin.setdefault(payload, topic)
+        self._seen.append((topic, payload))
+        levels = topic.split("/")
+        for name, session in self._sessions.items():
+            if any(_matches(one, levels) for one in session.filters):
+                self._send(name, Delivery(topic, payload))
+
     def replay(self, topic_start: str = "", to: str | None = None) -> None:
         """Send something it saw, at least to one party, perhaps changed."""
         seen = self._seen if not topic_start else [

@@ -101,9 +101,7 @@ def _template() -> Path:
                 for meter in ALL_METERS
             ],
         )
-    with store.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    store.dispose()
+    store.dispose()  # the last connection that goes writes the log into the file
     return path
 
 
@@ -219,10 +217,11 @@ def write_cut(connection: sqlite3.Connection, cut: Cut, now_ms: int) -> None:
         (cut.account,),
     ).fetchone()
     if standing is None:
+        wait_ms = write("SELECT locks_wait_until_ms FROM ledger").fetchone()[0]
         write(
             "INSERT INTO locks (account_id, kind, owner, document, placed_at_ms, effective_at_ms)"
             " VALUES (?, 'non_payment', 'relight', 'import', ?, ?)",
-            (cut.account, now_ms, now_ms),
+            (cut.account, now_ms, now_ms if wait_ms <= now_ms else None),
         )
 
 

@@ -14,11 +14,13 @@ AGENTS = ("AG-1", "AG-2", "AG-3")
 METERS = {agent: tuple(f"MET-{agent[3:]}-{place}" for place in range(1, 5)) for agent in AGENTS}
 ALL_METERS = tuple(meter for agent in AGENTS for meter in METERS[agent])
 AGENT_OF = {meter: agent for agent in AGENTS for meter in METERS[agent]}
-SAFETY_MS = 2_400_000  # 40 minutes: more than twice the longest life of a command
+# 20 or 40 minutes: longer than a command lives, or twice as long as that and its lapse.
+SAFETY_MS = (1_200_000, 1_200_000, 2_400_000)
 PARTIES = ("intake", "engine", *AGENTS)
 
 # Faults that a close cannot get past: their episodes stay held, or are tried for ever.
 HOPELESS = frozenset({Fault.STUCK, Fault.SILENT, Fault.REFUSES, Fault.LIES_ABOUT_STATE})
+_ARM_ONLY = frozenset({ControlMode.ARM_WITH_BUTTON, ControlMode.ARM})
 _MODES = (ControlMode.ARM_WITH_BUTTON, ControlMode.CLOSE_WITH_BUTTON, ControlMode.ARM,
           ControlMode.ARM_CLOSES_ITSELF_WITH_BUTTON, ControlMode.ARM_CLOSES_ITSELF)  # fmt: skip
 
@@ -28,6 +30,7 @@ class Plan:
     """One seed's share of bad luck; probabilities are per chance, times in ms (0: never)."""
 
     seed: int
+    safety_ms: int
     loses: float
     repeats: float
     delays: float
@@ -48,6 +51,13 @@ class Plan:
     faults: dict[str, Fault]
     modes: dict[str, ControlMode]
 
+    def is_hopeless(self, meter: str) -> bool:
+        """Whether no close can be seen to succeed on this meter."""
+        fault = self.faults.get(meter)
+        # It waits for its button, and denies that it does.
+        hides_arming = fault is Fault.DENIES_MOVEMENT and self.modes.get(meter) in _ARM_ONLY
+        return fault in HOPELESS or hides_arming
+
 
 def draw(seed: int, randomness: random.Random) -> Plan:
     """The plan of a seed; every value comes from `randomness`."""
@@ -64,6 +74,7 @@ def draw(seed: int, randomness: random.Random) -> Plan:
     lowest = randomness.choice((0, 20, 400))
     return Plan(
         seed=seed,
+        safety_ms=randomness.choice(SAFETY_MS),
         loses=some(0.6, 0.01, 0.4),
         repeats=some(0.6, 0.01, 0.4),
         delays=some(0.6, 0.01, 0.25),

@@ -42,6 +42,7 @@ class Report:
 
     raw: bytes
     event_id: str
+    cut: Cut
     stored: int = 0
     tries: int = 0
     posts_left: int = 1
@@ -57,18 +58,32 @@ class Provider:
     book: list[Captured] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     is_healed: bool = False
+    coming: dict[int, int] = field(default_factory=dict)  # cut number -> acts still to come
+    _cut: Cut | None = None  # whose story is told now
     _numbers: int = 0
 
     def tell(self, cut: Cut) -> None:
         """Begin one story about a cut."""
         story = self.randomness.choice(STORIES)
         self.schedule.note("provider", "story", story, cut.account, cut.quote_paise)
+        self._cut = cut
         getattr(self, f"_{story}")(cut)
+
+    def is_over(self, cut: Cut) -> bool:
+        """Whether a cut's story was told to its end and every report of it stored."""
+        told = [one for one in self.reports if one.cut is cut]
+        return (
+            bool(told)
+            and not self.coming.get(cut.number)
+            and all(one.stored and not one.posts_left for one in told)
+        )
 
     @property
     def is_quiet(self) -> bool:
         """Whether every report was stored and no repeat is to come."""
-        return all(one.stored and not one.posts_left for one in self.reports)
+        return not any(self.coming.values()) and all(
+            one.stored and not one.posts_left for one in self.reports
+        )
 
     # Stories
 
@@ -186,8 +201,16 @@ class Provider:
         }
 
     def _later(self, act: Callable[[], object], least_ms: int = 0) -> None:
-        wait_ms = least_ms + int(600_000 * self.randomness.random() ** 2)
-        self.schedule.after(wait_ms, lambda: act() and None)
+        cut = self._cut
+        assert cut is not None
+        self.coming[cut.number] = self.coming.get(cut.number, 0) + 1
+
+        def happen() -> None:
+            self.coming[cut.number] -= 1
+            self._cut = cut
+            act()
+
+        self.schedule.after(least_ms + int(600_000 * self.randomness.random() ** 2), happen)
 
     # Webhooks
 
@@ -203,7 +226,10 @@ class Provider:
         raw = json.dumps(told, separators=(",", ":")).encode()
         self._numbers += 1
         report = Report(
-            raw=raw, event_id=f"evt_{self._numbers}", posts_left=self.randomness.randint(1, 5)
+            raw=raw,
+            event_id=f"evt_{self._numbers}",
+            cut=self._cut,
+            posts_left=self.randomness.randint(1, 5),
         )
         self.reports.append(report)
         for _ in range(report.posts_left):

@@ -163,7 +163,8 @@ def sealed(type_name: str, body: bytes, *names: str) -> bytes:
 
 ROOT_1_ENVELOPE = sealed("root", encode(ROOT_1), "root-1")
 ROOT_2_ENVELOPE = sealed("root", encode(ROOT_2), "root-1", "root-2-a", "root-2-b")
-ROOT_3_ENVELOPE = sealed("root", encode(ROOT_3), "root-3", "root-2-a", "root-2-b")
+# Signed as a successor of root 1 would be, so that only the missing step speaks against it.
+ROOT_3_ENVELOPE = sealed("root", encode(ROOT_3), "root-1", "root-3")
 REGISTRY_ENVELOPE = sealed("registry", encode(REGISTRY), "root-2-a", "root-2-b")
 TRUST = Trust(roots=(ROOT_2_ENVELOPE,), registry=REGISTRY_ENVELOPE)
 ROOT_PIN = digest(INSTALLATION, "root", encode(ROOT_1))

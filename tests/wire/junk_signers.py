@@ -27,6 +27,8 @@ from tests.wire.installation import (
     AGENT,
     FOREIGN_PROVIDER,
     INTAKE,
+    MINUTE_MS,
+    NOW_MS,
     OTHER_AGENT,
     OTHER_INSTALLATION,
     OTHER_METER,
@@ -184,8 +186,11 @@ def _signatures() -> Iterator[Case]:
 def _key_lives() -> Iterator[Case]:
     yield _junk(5, "key-expired", "the key's life ended a minute ago", CLOSE, "engine-expired")
     yield _junk(5, "key-not-yet-valid", "the key's life begins tomorrow", CLOSE, "engine-not-yet")
-    says = "a welcome is judged by its own `now`: the key had ended by then"
-    yield _junk(5, "welcome-by-expired-key", says, welcome(), "engine-expired")
+    says = (
+        "a welcome is judged by its own `now`, not by the agent's clock: the key had ended by then"
+    )
+    early = NOW_MS - 2 * MINUTE_MS
+    yield _junk(5, "welcome-by-expired-key", says, welcome(), "engine-expired", at_ms=early)
     says = "epoch 2 is below the registry's floor of 3"
     yield _junk(7, "close-below-epoch-floor", says, command(epoch=2), "engine-epoch-2")
     yield _junk(7, "welcome-below-epoch-floor", says, welcome(), "engine-epoch-2")

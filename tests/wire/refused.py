@@ -283,10 +283,11 @@ def _marks_at_the_agent() -> Iterator[Case]:
     yield _case("resume-older-than-stop", says, older, verdict, names=names, given=given)
     far = replaced(STOP, number_ms=NOW_MS + HOUR_MS)
     says = "a stop numbered over 60 s ahead is ignored and alarmed"
-    verdict = {"ignored": True, "alarm": "number_from_future"}
+    verdict = {"ignored": True, "alarm": "stop_from_future"}
     yield _case("stop-an-hour-ahead", says, far, verdict, names=("stop",))
     far = replaced(RESUME, lifts_ms=NOW_MS + HOUR_MS)
     says = "a resume numbered over 60 s ahead is ignored and alarmed"
+    verdict = {"ignored": True, "alarm": "resume_from_future"}
     yield _case("resume-an-hour-ahead", says, far, verdict, names=names)
 
 

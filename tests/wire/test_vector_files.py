@@ -23,7 +23,7 @@ from wire.vocabulary import (
     StateCause,
 )
 
-# What only a state over time can show (sequences), a relay (modes), or a later version of the agent.
+# What only a restart, a relay or a later version of the agent can show.
 SHOWN_ELSEWHERE = {
     RefusalReason.RESTARTED,
     RefusalReason.MODE_CANNOT_ARM,

@@ -149,6 +149,12 @@ def test_key_that_ends_later_still_verifies_while_no_time_is_known():
     assert isinstance(checked, Checked)
 
 
+def test_welcome_is_judged_by_its_own_time_however_wrong_the_clock_is():
+    row = vectors.envelope("welcome")
+    for at_ms in (0, 10 * row["at_ms"]):
+        assert isinstance(check(vectors.message(row), vectors.keyring(), at_ms=at_ms), Checked)
+
+
 def test_envelope_is_taken_apart_into_what_it_was_made_of():
     row = vectors.envelope("command-open")
     opened = unpack(row["payload"])

@@ -135,6 +135,22 @@ def test_locked_file_stores_nothing_and_says_so(spool, path):
     assert spool.take_in([genuine(captured(1))])[0].items == 1
 
 
+def test_write_that_fails_in_the_middle_leaves_nothing_and_no_transaction_open(spool, path):
+    """I1: all of a batch or none of it."""
+
+    def reports():
+        yield genuine(captured(1))
+        spool._execute("PRAGMA query_only = ON")  # the disk turns read-only here
+        yield genuine(captured(2))
+
+    with pytest.raises(StoreUnavailableError):
+        spool.take_in(reports())
+    spool._execute("PRAGMA query_only = OFF")
+    assert rows(path, "SELECT count(*) FROM reports") == [(0,)]
+    assert spool.take_in([genuine(captured(2))])[0].items == 1
+    assert rows(path, "SELECT count(*) FROM reports") == [(1,)]
+
+
 @pytest.mark.usefixtures("spool")
 def test_second_intake_on_one_spool_is_refused(path):
     with pytest.raises(SpoolError, match="another intake uses it"):
