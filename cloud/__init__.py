@@ -22,8 +22,14 @@ Read in this order; it is the walk of docs/architecture.md:
 * `alarms`: what a person must look at
 * `live`: what dashboards see (step 14)
 * `identities`: the keys of agents
-* `imports`: accounts, meters, bills and cuts from CSV files
-* `trace`: one payment's or episode's timeline
+* `spelling`: how people in India write money and time
+* `import_rows`: one line of a CSV file becomes typed values, or a bad row
+* `import_job`: what every kind of import shares
+* `import_bills`: bills, which never change
+* `import_cuts`: meters that are open already at go-live
+* `imports`: accounts, meters, bills and cuts: a whole file or nothing of it
+* `trace_steps`: the ledger's rows told as steps, in words
+* `trace`: one payment's, episode's, account's, meter's or command's timeline
 * `configuration`: relight.toml
 * `engine_process`: the engine's rim: link, clock, timers
 * `migrations`: the schema's versions

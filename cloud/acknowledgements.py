@@ -8,10 +8,10 @@ Rules kept here (R8):
  * The relay's view follows (journal, number), not arrival. I8: only what was read back counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 
 from cloud.alarms import raise_alarm
 from cloud.schema import agents, filed_items, journals
@@ -21,6 +21,23 @@ from wire.chain import next_head
 from wire.messages import Acknowledgement, CommandItem, Item, ReceivedItem
 
 CATCH_UP_MAX = 4_096  # stored items walked over at once when a gap closes
+
+_JOURNALS = select(journals).where(
+    tuple_(journals.c.agent_id, journals.c.journal).in_(bindparam("wanted", expanding=True))
+)
+_STORED = select(filed_items.c.journal_id, filed_items.c.number, filed_items.c.item).where(
+    tuple_(filed_items.c.journal_id, filed_items.c.number).in_(bindparam("again", expanding=True))
+)
+_INSERT_ITEMS = insert(filed_items)
+_ADVANCE = (
+    update(journals)
+    .where(journals.c.id == bindparam("of_journal"))
+    .values(
+        through=bindparam("new_through"),
+        head=bindparam("new_head"),
+        stored_to=bindparam("new_stored_to"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +131,7 @@ def _journals(
             head=row.head,
             stored_to=row.stored_to,
         )
-        for row in transaction.execute(
-            select(journals).where(tuple_(journals.c.agent_id, journals.c.journal).in_(wanted))
-        )
+        for row in transaction.execute(_JOURNALS, {"wanted": wanted})
     }
 
 
@@ -134,11 +149,7 @@ def _stored(
         return {}
     return {
         (row.journal_id, row.number): row.item
-        for row in transaction.execute(
-            select(filed_items.c.journal_id, filed_items.c.number, filed_items.c.item).where(
-                tuple_(filed_items.c.journal_id, filed_items.c.number).in_(again)
-            )
-        )
+        for row in transaction.execute(_STORED, {"again": again})
     }
 
 
@@ -196,7 +207,7 @@ def _insert(
         for progress, one in fresh
     ]
     if rows:
-        transaction.execute(insert(filed_items), rows)
+        transaction.execute(_INSERT_ITEMS, rows)
 
 
 def _catch_up(transaction: Connection, progress: JournalProgress, now_ms: int) -> None:
@@ -217,10 +228,18 @@ def _catch_up(transaction: Connection, progress: JournalProgress, now_ms: int) -
         progress.through, progress.head = row.number, next_head(progress.head, row.item)
 
 
-def _write_back(transaction: Connection, journals_touched: Iterable[JournalProgress]) -> None:
-    for progress in journals_touched:
-        transaction.execute(
-            update(journals)
-            .where(journals.c.id == progress.row_id)
-            .values(through=progress.through, head=progress.head, stored_to=progress.stored_to)
-        )
+def _write_back(transaction: Connection, journals_touched: Collection[JournalProgress]) -> None:
+    if not journals_touched:
+        return
+    transaction.execute(
+        _ADVANCE,
+        [
+            {
+                "of_journal": progress.row_id,
+                "new_through": progress.through,
+                "new_head": progress.head,
+                "new_stored_to": progress.stored_to,
+            }
+            for progress in journals_touched
+        ],
+    )

@@ -11,11 +11,12 @@ Rules kept here:
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 
 from cloud import ledger, outbox
-from cloud.locks import clear_lock, place_lock
+from cloud.locks import clear_locks, place_lock
 from cloud.outbox import Queued
 from cloud.rules import Conclusion, Policy, Situation, decide
 from cloud.schema import decisions, episodes, locks, meters, quotes
@@ -23,6 +24,41 @@ from cloud.store import Found
 from cloud.vocabulary import CommandState, CutBy, EpisodeState, LockKind, Verdict
 from wire.decoding import canonical
 from wire.vocabulary import Action
+
+_OPEN_EPISODES = (
+    select(
+        episodes.c.id, episodes.c.account_id, episodes.c.meter_id, episodes.c.cut_at_ms,
+        episodes.c.cut_by, episodes.c.created_at_ms, episodes.c.state, episodes.c.attempts,
+        episodes.c.held_because, meters.c.agent_id, meters.c.installed_at_ms,
+        meters.c.account_id.label("mapped_account_id"), meters.c.mapped_at_ms,
+    )
+    .join(meters, meters.c.meter_id == episodes.c.meter_id)
+    .where(episodes.c.ended_at_ms.is_(None))
+)  # fmt: skip
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_EPISODES_OF_ACCOUNTS = _OPEN_EPISODES.where(episodes.c.account_id.in_(_KEYS))
+_EPISODES = _OPEN_EPISODES.where(episodes.c.id.in_(_KEYS))
+_QUOTES = (
+    select(quotes.c.episode_id, quotes.c.amount_paise)
+    .where(quotes.c.episode_id.in_(bindparam("episode_ids", expanding=True)))
+    .order_by(quotes.c.id)  # the newest wins
+)
+_LOCKS = (
+    select(locks.c.account_id, locks.c.kind)
+    .where(locks.c.account_id.in_(bindparam("account_ids", expanding=True)))
+    .where(locks.c.cleared_at_ms.is_(None))
+)
+_INSERT_DECISIONS = insert(decisions)
+_COUNT_ATTEMPT = (
+    update(episodes)
+    .where(episodes.c.id == bindparam("of_episode"))
+    .values(attempts=episodes.c.attempts + 1)
+)
+_MARK_PAID = (
+    update(episodes)
+    .where(episodes.c.id == bindparam("of_episode"))
+    .values(state=EpisodeState.PAID.value, paid_at_ms=bindparam("captured_at_ms"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +85,7 @@ def decide_accounts(
     """Decide the open episodes of accounts whose money or locks changed; act at once."""
     if not account_ids:
         return Decided()
-    rows = _open_episodes(transaction, episodes.c.account_id.in_(account_ids))
+    rows = transaction.execute(_EPISODES_OF_ACCOUNTS, {"keys": list(account_ids)}).all()
     return _decide(transaction, rows, context, is_retry=False)
 
 
@@ -59,22 +95,8 @@ def decide_again(
     """Decide episodes whose command ended without success; a new command waits for the ladder."""
     if not episode_ids:
         return Decided()
-    rows = _open_episodes(transaction, episodes.c.id.in_(episode_ids))
+    rows = transaction.execute(_EPISODES, {"keys": list(episode_ids)}).all()
     return _decide(transaction, rows, context, is_retry=True)
-
-
-def _open_episodes(transaction: Connection, which: object) -> Sequence[Found]:
-    return transaction.execute(
-        select(
-            episodes.c.id, episodes.c.account_id, episodes.c.meter_id, episodes.c.cut_at_ms,
-            episodes.c.cut_by, episodes.c.created_at_ms, episodes.c.state, episodes.c.attempts,
-            episodes.c.held_because, meters.c.agent_id, meters.c.installed_at_ms,
-            meters.c.account_id.label("mapped_account_id"), meters.c.mapped_at_ms,
-        )
-        .join(meters, meters.c.meter_id == episodes.c.meter_id)
-        .where(which)  # type: ignore[arg-type]  # an SQL condition
-        .where(episodes.c.ended_at_ms.is_(None))
-    ).all()  # fmt: skip
 
 
 def _decide(
@@ -90,7 +112,8 @@ def _decide(
     records: list[dict[str, object]] = []
     wanted: list[Queued] = []
     dropped: list[int] = []
-    changed: list[tuple[Found, Conclusion]] = []
+    paid: list[tuple[Found, int | None]] = []
+    unpaid: list[Found] = []
     for row in rows:
         situation = situations[row.id]
         conclusion = decide(situation, context.policy, now_ms=context.now_ms)
@@ -102,20 +125,21 @@ def _decide(
             delay = outbox.retry_delay_ms(row.attempts) if is_retry else 0
             wanted.append(_queued(row, act.action, record, context.now_ms + delay))
             decided.agents_with_work.add(row.agent_id)
-        if conclusion.is_covered != (row.state != EpisodeState.OPEN.value):
-            changed.append((row, conclusion))
+        was_covered = row.state != EpisodeState.OPEN.value
+        if conclusion.is_covered and not was_covered:
+            paid.append((row, newest_capture.get(row.id)))
+        elif was_covered and not conclusion.is_covered:
+            unpaid.append(row)
         decided.decided_meters.append(row.meter_id)
         if conclusion.short_by_paise:
             decided.short_by_paise[row.account_id] = conclusion.short_by_paise
-    transaction.execute(insert(decisions), records)
+    transaction.execute(_INSERT_DECISIONS, records)
     outbox.drop(transaction, dropped, now_ms=context.now_ms)
     outbox.queue(transaction, wanted, now_ms=context.now_ms)
     _count_attempts(transaction, wanted)
-    for row, conclusion in changed:
-        if conclusion.is_covered:
-            _covered(transaction, row, newest_capture.get(row.id), context.now_ms)
-        else:
-            _uncovered(transaction, row, context.now_ms)
+    _covered(transaction, paid, context.now_ms)
+    for row in unpaid:
+        _uncovered(transaction, row, context.now_ms)
     return decided
 
 
@@ -124,19 +148,11 @@ def _situations(
 ) -> tuple[dict[int, Situation], dict[int, int | None]]:
     quoted = {
         row.episode_id: row.amount_paise
-        for row in transaction.execute(
-            select(quotes.c.episode_id, quotes.c.amount_paise)
-            .where(quotes.c.episode_id.in_([row.id for row in rows]))
-            .order_by(quotes.c.id)  # the newest wins
-        )
+        for row in transaction.execute(_QUOTES, {"episode_ids": [row.id for row in rows]})
     }
     account_ids = [row.account_id for row in rows]
     locked: dict[str, set[LockKind]] = {}
-    for account_id, kind in transaction.execute(
-        select(locks.c.account_id, locks.c.kind)
-        .where(locks.c.account_id.in_(account_ids))
-        .where(locks.c.cleared_at_ms.is_(None))
-    ):
+    for account_id, kind in transaction.execute(_LOCKS, {"account_ids": account_ids}):
         locked.setdefault(account_id, set()).add(LockKind(kind))
     credited = ledger.credited_since(
         transaction, {row.account_id: row.created_at_ms for row in rows}
@@ -232,22 +248,21 @@ def _queued(row: Found, action: Action, record: dict[str, object], due_at_ms: in
 def _count_attempts(transaction: Connection, wanted: Sequence[Queued]) -> None:
     tried = [{"of_episode": one.episode_id} for one in wanted if one.action is Action.CLOSE]
     if tried:
-        transaction.execute(
-            update(episodes)
-            .where(episodes.c.id == bindparam("of_episode"))
-            .values(attempts=episodes.c.attempts + 1),
-            tried,
-        )
+        transaction.execute(_COUNT_ATTEMPT, tried)
 
 
-def _covered(transaction: Connection, row: Found, paid_at_ms: int | None, now_ms: int) -> None:
-    """The quote is covered: non_payment goes, whatever else stands."""
+def _covered(
+    transaction: Connection, paid: Sequence[tuple[Found, int | None]], now_ms: int
+) -> None:
+    """These quotes are covered, since these captures: non_payment goes, whatever else stands."""
+    if not paid:
+        return
     transaction.execute(
-        update(episodes)
-        .where(episodes.c.id == row.id)
-        .values(state=EpisodeState.PAID.value, paid_at_ms=paid_at_ms)
+        _MARK_PAID,
+        [{"of_episode": row.id, "captured_at_ms": at_ms} for row, at_ms in paid],
     )
-    clear_lock(transaction, row.account_id, LockKind.NON_PAYMENT, "quote covered", now_ms=now_ms)
+    account_ids = [row.account_id for row, _ in paid]
+    clear_locks(transaction, account_ids, LockKind.NON_PAYMENT, "quote covered", now_ms=now_ms)
 
 
 def _uncovered(transaction: Connection, row: Found, now_ms: int) -> None:

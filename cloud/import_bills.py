@@ -47,7 +47,7 @@ _STORED = ("account_id", "amount_paise", "issued_at_ms", "due_at_ms")
 
 def store(transaction: Connection, rows: Sequence[Bill], job: Job) -> None:
     """Check the rows against the ledger; write them if the whole file is good."""
-    refuse_repeats([(row.line, row.bill_id) for row in rows], "bill_id", job)
+    refuse_repeats(((row.line, row.bill_id) for row in rows), "bill_id", job)
     named = [(row.line, row.account_id) for row in rows]
     known_accounts = found(
         transaction, select(accounts.c.account_id), accounts.c.account_id, [id_ for _, id_ in named]
@@ -78,10 +78,10 @@ def store(transaction: Connection, rows: Sequence[Bill], job: Job) -> None:
     write(
         transaction,
         bills,
-        [
+        (
             {"bill_id": row.bill_id, **{name: getattr(row, name) for name in _STORED}}
             for row in fresh
-        ],
+        ),
     )
     for some in batches(fresh):
         postings = [

@@ -3,7 +3,8 @@
 Rules kept here: the ledger is asked and written in batches, never row by row.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -113,13 +114,14 @@ def found(
     return rows
 
 
-def write(transaction: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert many rows."""
-    for some in batches(rows):
-        transaction.execute(insert(table), list(some))
+def write(transaction: Connection, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
+    """Insert many rows; they are made as they are written, so that few are in memory."""
+    waiting = iter(rows)
+    while some := list(itertools.islice(waiting, BATCH)):
+        transaction.execute(insert(table), some)
 
 
-def refuse_repeats(named: Sequence[tuple[int, str]], name: str, job: Job) -> None:
+def refuse_repeats(named: Iterable[tuple[int, str]], name: str, job: Job) -> None:
     """Note every row that names what an earlier row named."""
     first: dict[str, int] = {}
     for line, value in named:
@@ -129,7 +131,7 @@ def refuse_repeats(named: Sequence[tuple[int, str]], name: str, job: Job) -> Non
             first[value] = line
 
 
-def refuse_unknown(named: Sequence[tuple[int, str]], known: Collection[str], job: Job) -> None:
+def refuse_unknown(named: Iterable[tuple[int, str]], known: Collection[str], job: Job) -> None:
     """Note every row that names an account the ledger does not have."""
     for line, value in named:
         if value not in known:

@@ -145,7 +145,7 @@ def _account(fields: Fields) -> Account:
 
 
 def _store_accounts(transaction: Connection, rows: Sequence[Account], job: Job) -> None:
-    refuse_repeats([(row.line, row.account_id) for row in rows], "account_id", job)
+    refuse_repeats(((row.line, row.account_id) for row in rows), "account_id", job)
     query = select(accounts.c.account_id, accounts.c.zone, accounts.c.language)
     known = found(transaction, query, accounts.c.account_id, [row.account_id for row in rows])
     fresh: list[dict[str, object]] = []
@@ -191,7 +191,7 @@ _METER_COLUMNS = (
 
 
 def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> None:
-    refuse_repeats([(row.line, row.meter_id) for row in rows], "meter_id", job)
+    refuse_repeats(((row.line, row.meter_id) for row in rows), "meter_id", job)
     named = [(row.line, row.account_id) for row in rows]
     known_accounts = found(
         transaction, select(accounts.c.account_id), accounts.c.account_id, [id_ for _, id_ in named]
@@ -200,14 +200,15 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
     query = select(meters.c.meter_id, *(meters.c[name] for name in _METER_COLUMNS))
     known = found(transaction, query, meters.c.meter_id, [row.meter_id for row in rows])
     busy = _under_way(transaction, list(known))
-    fresh, changed = [], []
+    fresh: list[Meter] = []
+    changed: list[dict[str, object]] = []
     for row in rows:
         values = {name: getattr(row, name) for name in _METER_COLUMNS}
         held = known.get(row.meter_id)
         if row.installed_at_ms > job.now_ms:
             job.bad.add(row.line, "installed_on", row.meter_id, "was fitted in the future")
         if held is None:
-            fresh.append({"meter_id": row.meter_id, **values})
+            fresh.append(row)
         elif any(getattr(held, name) != value for name, value in values.items()):
             _refuse_move(row, held, busy, job)
             changed.append({"of_row": row.meter_id} | {f"new_{n}": v for n, v in values.items()})
@@ -215,7 +216,8 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
     if job.bad.count:
         return
     _store_agents(transaction, {row.agent_id for row in rows})
-    write(transaction, meters, fresh)
+    names = ("meter_id", *_METER_COLUMNS)
+    write(transaction, meters, ({name: getattr(row, name) for name in names} for row in fresh))
     for some in batches(changed):
         transaction.execute(
             update(meters)

@@ -9,10 +9,18 @@ say.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from cloud.schema import entries, payments
 from cloud.vocabulary import EntryHead
+
+_INSERT_ENTRIES = insert(entries)
+_PAYMENTS_OF_ACCOUNTS = select(
+    payments.c.account_id,
+    payments.c.posted_at_ms,
+    payments.c.captured_at_ms,
+    payments.c.amount_paise - payments.c.returned_paise,
+).where(payments.c.account_id.in_(bindparam("account_ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +82,7 @@ def post(transaction: Connection, postings: Sequence[Posting], *, now_ms: int) -
     """Write the entries of `postings` in the caller's transaction."""
     rows = [row for posting in postings for row in _entries(posting, now_ms)]
     if rows:
-        transaction.execute(insert(entries), rows)
+        transaction.execute(_INSERT_ENTRIES, rows)
 
 
 def balances(transaction: Connection, account_ids: Iterable[str]) -> dict[str, int]:
@@ -100,14 +108,7 @@ def credited_since(
     Returns:
         Per account: paise captured less paise returned, and the latest capture time (None: none).
     """
-    found = transaction.execute(
-        select(
-            payments.c.account_id,
-            payments.c.posted_at_ms,
-            payments.c.captured_at_ms,
-            payments.c.amount_paise - payments.c.returned_paise,
-        ).where(payments.c.account_id.in_(list(since_ms)))
-    )
+    found = transaction.execute(_PAYMENTS_OF_ACCOUNTS, {"account_ids": list(since_ms)})
     totals: dict[str, tuple[int, int | None]] = dict.fromkeys(since_ms, (0, None))
     for account_id, posted_at_ms, captured_at_ms, paise in found:
         if posted_at_ms >= since_ms[account_id]:

@@ -4,11 +4,21 @@ Rules kept here: a payment clears non_payment and nothing else (I10); a lock is 
 when no close for its meter can still act, until then it is pending and says so (I15, R3).
 """
 
-from sqlalchemy import Connection, exists, insert, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from cloud.schema import commands, ledger, locks, meters
 from cloud.vocabulary import CommandState, LockKind
 from wire.vocabulary import Action, Outcome
+
+_CLEAR = (
+    update(locks)
+    .where(locks.c.account_id.in_(bindparam("account_ids", expanding=True)))
+    .where(locks.c.kind == bindparam("of_kind"))
+    .where(locks.c.cleared_at_ms.is_(None))
+    .values(cleared_at_ms=bindparam("at_ms"), cleared_because=bindparam("why"))
+)
 
 
 def place_lock(
@@ -36,19 +46,26 @@ def clear_lock(
     transaction: Connection, account_id: str, kind: LockKind, because: str, *, now_ms: int
 ) -> None:
     """Clear the standing lock of one kind, if any."""
-    transaction.execute(
-        update(locks)
-        .where(locks.c.account_id == account_id)
-        .where(locks.c.kind == kind.value)
-        .where(locks.c.cleared_at_ms.is_(None))
-        .values(cleared_at_ms=now_ms, cleared_because=because)
-    )
+    clear_locks(transaction, [account_id], kind, because, now_ms=now_ms)
+
+
+def clear_locks(
+    transaction: Connection,
+    account_ids: Sequence[str],
+    kind: LockKind,
+    because: str,
+    *,
+    now_ms: int,
+) -> None:
+    """Clear the standing locks of one kind of many accounts."""
+    given = {"account_ids": account_ids, "of_kind": kind.value, "at_ms": now_ms, "why": because}
+    transaction.execute(_CLEAR, given)
 
 
 def settle_pending(transaction: Connection, *, now_ms: int) -> None:
     """Make those pending locks effective whose meter has no live close any more."""
     withdrawal = commands.alias()
-    # What arrives behind a filed withdrawal is below its counter; `too_late` means it was not first.
+    # What arrives behind a filed withdrawal is below its counter; `too_late`: it was not first.
     is_withdrawn = exists(
         select(withdrawal.c.id)
         .where(withdrawal.c.meter_id == commands.c.meter_id)

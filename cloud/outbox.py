@@ -12,8 +12,9 @@ Rules kept here:
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Update, bindparam, insert, or_, select, tuple_, update
 
 from cloud.schema import commands
 from cloud.store import Found
@@ -56,6 +57,22 @@ MAY_OVERTAKE: dict[Action, frozenset[Action]] = {
 }
 
 
+_INSERT = insert(commands)
+_OF_EPISODES = commands.c.episode_id.in_(bindparam("episode_ids", expanding=True))
+_STANDING = (
+    select(
+        commands.c.id, commands.c.episode_id, commands.c.meter_id, commands.c.agent_id,
+        commands.c.action, commands.c.state,
+    )
+    .where(_OF_EPISODES)
+    .where(commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value)))
+    .where(commands.c.is_overtaken == 0)
+)  # fmt: skip
+_WAITING = (
+    select(commands.c.id).where(_OF_EPISODES).where(commands.c.state == CommandState.QUEUED.value)
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
     """A command to be sent when its time comes."""
@@ -95,19 +112,26 @@ def apply(
     """
     if not rows:
         return
+    names = {name: f"new_{name}" for name in columns}
+    transaction.execute(
+        _transition(event, tuple(names)),
+        [
+            {"row_id": row["row_id"]} | {new: row[name] for name, new in names.items()}
+            for row in rows
+        ],
+    )
+
+
+@cache
+def _transition(event: Event, columns: tuple[str, ...]) -> Update:
     targets = {target for (_, one), target in TRANSITIONS.items() if one is event}
     (target,) = targets  # the table gives each event one end
-    statement = (
+    return (
         update(commands)
         .where(commands.c.id == bindparam("row_id"))
         # No IN: SQLAlchemy 2.1 refuses its expanding parameter when many rows are given.
         .where(or_(*(commands.c.state == source for source in sources(event))))
         .values(state=target.value, **{name: bindparam(f"new_{name}") for name in columns})
-    )
-    names = list(columns)
-    transaction.execute(
-        statement,
-        [{"row_id": row["row_id"], **{f"new_{name}": row[name] for name in names}} for row in rows],
     )
 
 
@@ -115,7 +139,7 @@ def queue(transaction: Connection, wanted: Sequence[Queued], *, now_ms: int) -> 
     """Queue commands, in the transaction that stores their decisions."""
     if wanted:
         transaction.execute(
-            insert(commands),
+            _INSERT,
             [
                 {
                     "action": one.action.value,
@@ -134,21 +158,7 @@ def queue(transaction: Connection, wanted: Sequence[Queued], *, now_ms: int) -> 
 
 def standing(transaction: Connection, episode_ids: Sequence[int]) -> list[Found]:
     """The queued and the live, not overtaken commands of some episodes."""
-    return list(
-        transaction.execute(
-            select(
-                commands.c.id,
-                commands.c.episode_id,
-                commands.c.meter_id,
-                commands.c.agent_id,
-                commands.c.action,
-                commands.c.state,
-            )
-            .where(commands.c.episode_id.in_(episode_ids))
-            .where(commands.c.state.in_(("queued", "published")))
-            .where(commands.c.is_overtaken == 0)
-        ).all()
-    )
+    return list(transaction.execute(_STANDING, {"episode_ids": episode_ids}).all())
 
 
 def drop(transaction: Connection, row_ids: Sequence[int], *, now_ms: int) -> None:
@@ -159,11 +169,7 @@ def drop(transaction: Connection, row_ids: Sequence[int], *, now_ms: int) -> Non
 
 def drop_waiting(transaction: Connection, episode_ids: Collection[int], *, now_ms: int) -> None:
     """Drop what is queued for episodes that ended: a close must not outlive its reason."""
-    waiting = transaction.scalars(
-        select(commands.c.id)
-        .where(commands.c.episode_id.in_(episode_ids))
-        .where(commands.c.state == CommandState.QUEUED.value)
-    ).all()
+    waiting = transaction.scalars(_WAITING, {"episode_ids": list(episode_ids)}).all()
     drop(transaction, waiting, now_ms=now_ms)
 
 

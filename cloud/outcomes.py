@@ -24,6 +24,39 @@ from wire.vocabulary import OUTCOMES, Action, Outcome, RefusalReason
 BELIEVED_AHEAD_MAX_MS = 60_000  # R4: how far ahead of us a reported counter is believed
 CLOSED = frozenset({Outcome.CLOSED, Outcome.ALREADY_CLOSED})
 
+_COMMANDS = (
+    select(
+        commands.c.id, commands.c.command_id, commands.c.action, commands.c.meter_id,
+        commands.c.agent_id, commands.c.epoch, commands.c.sequence_ms,
+        commands.c.episode_id, commands.c.state, episodes.c.paid_at_ms,
+    )
+    .outerjoin(episodes, episodes.c.id == commands.c.episode_id)
+    .where(commands.c.command_id.in_(bindparam("command_ids", expanding=True)))
+)  # fmt: skip
+_END_EPISODE = (
+    update(episodes)
+    .where(episodes.c.id == bindparam("of_episode"))
+    .where(episodes.c.ended_at_ms.is_(None))
+    .values(state=bindparam("new_state"), ended_at_ms=bindparam("new_ended_at_ms"))
+)
+_FOLLOW_VIEW = (
+    update(meters)
+    .where(meters.c.meter_id == bindparam("of_meter"))
+    .where(meters.c.agent_id == bindparam("of_agent"))
+    .where(
+        meters.c.view_journal_id.is_distinct_from(bindparam("journal_id"))
+        | (meters.c.view_number < bindparam("new_number"))
+    )
+    .values(
+        output=bindparam("new_output"),
+        control_state=bindparam("new_state"),
+        control_mode=bindparam("new_mode"),
+        read_at_ms=bindparam("new_read_at_ms"),
+        view_journal_id=bindparam("journal_id"),
+        view_number=bindparam("new_number"),
+    )
+)
+
 _Fresh = Sequence[tuple[JournalProgress, Arrived]]
 _Word = tuple[str, int]  # agent, number in its current journal
 _Place = tuple[str, str]  # agent, meter
@@ -116,13 +149,7 @@ def _end_episodes(
 ) -> None:
     if not succeeded:
         return
-    transaction.execute(
-        update(episodes)
-        .where(episodes.c.id == bindparam("of_episode"))
-        .where(episodes.c.ended_at_ms.is_(None))
-        .values(state=bindparam("new_state"), ended_at_ms=bindparam("new_ended_at_ms")),
-        succeeded,
-    )
+    transaction.execute(_END_EPISODE, succeeded)
     # A late word on an older command: the retry that waits has lost its reason.
     outbox.drop_waiting(
         transaction, [int(str(one["of_episode"])) for one in succeeded], now_ms=now_ms
@@ -133,17 +160,8 @@ def _commands(transaction: Connection, command_ids: Sequence[bytes]) -> dict[byt
     if not command_ids:
         return {}
     return {
-        row.command_id: row
-        for row in transaction.execute(
-            select(
-                commands.c.id, commands.c.command_id, commands.c.action, commands.c.meter_id,
-                commands.c.agent_id, commands.c.epoch, commands.c.sequence_ms,
-                commands.c.episode_id, commands.c.state, episodes.c.paid_at_ms,
-            )
-            .outerjoin(episodes, episodes.c.id == commands.c.episode_id)
-            .where(commands.c.command_id.in_(command_ids))
-        )
-    }  # fmt: skip
+        row.command_id: row for row in transaction.execute(_COMMANDS, {"command_ids": command_ids})
+    }
 
 
 def _fault(agent_id: str, item: CommandItem, row: Found) -> str | None:
@@ -216,21 +234,7 @@ def _follow_views(transaction: Connection, current: _Fresh) -> None:
             newest[place] = (progress, item.number, relay, read_at_ms)
     if newest:
         transaction.execute(
-            update(meters)
-            .where(meters.c.meter_id == bindparam("of_meter"))
-            .where(meters.c.agent_id == bindparam("of_agent"))
-            .where(
-                (meters.c.view_journal_id.is_distinct_from(bindparam("journal_id")))
-                | (meters.c.view_number < bindparam("new_number"))
-            )
-            .values(
-                output=bindparam("new_output"),
-                control_state=bindparam("new_state"),
-                control_mode=bindparam("new_mode"),
-                read_at_ms=bindparam("new_read_at_ms"),
-                view_journal_id=bindparam("journal_id"),
-                view_number=bindparam("new_number"),
-            ),
+            _FOLLOW_VIEW,
             [
                 {
                     "of_meter": meter,

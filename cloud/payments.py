@@ -12,7 +12,7 @@ Rules kept here (R18, I1, I2):
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, insert, select, tuple_
 
 from cloud import ledger
 from cloud.alarms import raise_alarm
@@ -34,6 +34,39 @@ FUTURE_MAX_MS = 60_000  # how far an intake's clock may be ahead of ours
 CAPTURES = frozenset({PaymentKind.CAPTURED, PaymentKind.REALISED})
 
 _Fact = tuple[str, str, str]  # provider, kind, object id
+
+_NUMBERS = select(payment_items.c.spool_id, payment_items.c.number, payment_items.c.raw).where(
+    tuple_(payment_items.c.spool_id, payment_items.c.number).in_(
+        bindparam("numbers", expanding=True)
+    )
+)
+_FACTS = (
+    select(payment_items)
+    .where(
+        tuple_(payment_items.c.provider, payment_items.c.kind, payment_items.c.object_id).in_(
+            bindparam("facts", expanding=True)
+        )
+    )
+    .where(
+        payment_items.c.verdict.in_((ReceiptVerdict.STORED.value, ReceiptVerdict.MISPOSTED.value))
+    )
+)
+_PAYMENTS = select(payments).where(
+    tuple_(payments.c.provider, payments.c.payment_id).in_(bindparam("keys", expanding=True))
+)
+_ORDERS = (
+    select(orders.c.provider, orders.c.order_id, episodes.c.account_id)
+    .join(quotes, quotes.c.id == orders.c.quote_id)
+    .join(episodes, episodes.c.id == quotes.c.episode_id)
+    .where(tuple_(orders.c.provider, orders.c.order_id).in_(bindparam("orders", expanding=True)))
+)
+_OPEN_ACCOUNTS = (
+    select(accounts.c.account_id)
+    .where(accounts.c.account_id.in_(bindparam("hints", expanding=True)))
+    .where(accounts.c.closed_at_ms.is_(None))
+)
+_INSERT_ITEMS = insert(payment_items)
+_INSERT_PAYMENTS = insert(payments)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,11 +147,7 @@ def _judge_numbers(transaction: Connection, arrived: Iterable[_Arrived], now_ms:
     seen = {
         (spool_id, number): raw
         for spool_id, number, raw in transaction.execute(
-            select(payment_items.c.spool_id, payment_items.c.number, payment_items.c.raw).where(
-                tuple_(payment_items.c.spool_id, payment_items.c.number).in_(
-                    [(one.spool_id, one.item.number) for one in arrived]
-                )
-            )
+            _NUMBERS, {"numbers": [(one.spool_id, one.item.number) for one in arrived]}
         )
     }
     for one in arrived:
@@ -139,15 +168,7 @@ def _judge_numbers(transaction: Connection, arrived: Iterable[_Arrived], now_ms:
 def _judge_facts(transaction: Connection, fresh: Sequence[_Arrived]) -> None:
     """The same fact under another number: a duplicate if its contents agree, else quarantined."""
     seen: dict[_Fact, tuple[object, ...]] = {}
-    for row in transaction.execute(
-        select(payment_items)
-        .where(
-            tuple_(payment_items.c.provider, payment_items.c.kind, payment_items.c.object_id).in_(
-                [one.fact for one in fresh]
-            )
-        )
-        .where(payment_items.c.verdict.in_(("stored", "misposted")))
-    ):
+    for row in transaction.execute(_FACTS, {"facts": [one.fact for one in fresh]}):
         contents = (row.payment_id, row.amount_paise, row.currency, row.account_hint)
         seen[(row.provider, row.kind, row.object_id)] = contents
     for one in fresh:
@@ -205,7 +226,7 @@ def _post_captures(
         taken.touched_accounts.add(account_id)
         taken.posted.append(one.item)
     if rows:
-        transaction.execute(insert(payments), rows)
+        transaction.execute(_INSERT_PAYMENTS, rows)
     ledger.post(transaction, postings, now_ms=now_ms)
 
 
@@ -226,9 +247,7 @@ def _payments(
     """The posted payments among `keys`: their account and what is left of them."""
     return {
         (row.provider, row.payment_id): (row.account_id, row.amount_paise - row.returned_paise)
-        for row in transaction.execute(
-            select(payments).where(tuple_(payments.c.provider, payments.c.payment_id).in_(keys))
-        )
+        for row in transaction.execute(_PAYMENTS, {"keys": keys})
     }
 
 
@@ -237,32 +256,20 @@ def _owners(transaction: Connection, captures: Sequence[_Arrived]) -> dict[_Fact
     wanted = [(one.provider, one.item.order) for one in captures if one.item.order is not None]
     by_order: dict[tuple[str, str], str] = {}
     if wanted:
-        for provider, order_id, account_id in transaction.execute(
-            select(orders.c.provider, orders.c.order_id, episodes.c.account_id)
-            .join(quotes, quotes.c.id == orders.c.quote_id)
-            .join(episodes, episodes.c.id == quotes.c.episode_id)
-            .where(tuple_(orders.c.provider, orders.c.order_id).in_(wanted))
-        ):
+        for provider, order_id, account_id in transaction.execute(_ORDERS, {"orders": wanted}):
             by_order[(provider, order_id)] = account_id
-    hints = {one.item.account_hint for one in captures if one.item.account_hint is not None}
-    open_accounts = (
-        set(
-            transaction.scalars(
-                select(accounts.c.account_id)
-                .where(accounts.c.account_id.in_(hints))
-                .where(accounts.c.closed_at_ms.is_(None))
-            )
-        )
-        if hints
-        else set()
-    )
     owners: dict[_Fact, str] = {}
+    hinted: list[tuple[_Fact, str]] = []
     for one in captures:
         ordered = by_order.get((one.provider, one.item.order or ""))
-        hinted = one.item.account_hint if one.item.account_hint in open_accounts else None
-        owner = ordered or hinted
-        if owner is not None:
-            owners[one.fact] = owner
+        if ordered is not None:
+            owners[one.fact] = ordered
+        elif one.item.account_hint is not None:
+            hinted.append((one.fact, one.item.account_hint))
+    if hinted:
+        hints = {"hints": [hint for _, hint in hinted]}
+        open_accounts = set(transaction.scalars(_OPEN_ACCOUNTS, hints))
+        owners |= {fact: hint for fact, hint in hinted if hint in open_accounts}
     return owners
 
 
@@ -276,7 +283,7 @@ def _store_items(transaction: Connection, fresh: Sequence[_Arrived], now_ms: int
     ]
     waiting = {id(one) for one in waits}
     transaction.execute(
-        insert(payment_items),
+        _INSERT_ITEMS,
         [_item_row(one, now_ms, is_applied=id(one) not in waiting) for one in fresh],
     )
 

@@ -10,8 +10,9 @@ Rules kept here:
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, true, update
 
 from cloud import outbox
 from cloud.outbox import Event
@@ -30,6 +31,79 @@ from wire.vocabulary import Action
 # live command must end first does not hide the others.
 PLACES_PER_AGENT = 128
 FILL_MAX = 2_048  # commands signed per turn: bounds one transaction to some tens of milliseconds
+
+_IS_LIVE = commands.c.state == CommandState.PUBLISHED.value
+_IS_COUNTED = commands.c.action != Action.WITHDRAW.value
+_SOME_AGENTS = commands.c.agent_id.in_(bindparam("agent_ids", expanding=True))
+_LIVE_OF_METERS = (
+    select(commands.c.id, commands.c.meter_id, commands.c.action)
+    .where(commands.c.meter_id.in_(bindparam("meter_ids", expanding=True)))
+    .where(_IS_LIVE)
+    .where(commands.c.is_overtaken == 0)
+    .where(commands.c.action != Action.READ.value)
+)
+_OUTSTANDING = (
+    select(commands.c.agent_id, func.count())
+    .where(_SOME_AGENTS)
+    .where(_IS_LIVE)
+    .where(_IS_COUNTED)
+    .group_by(commands.c.agent_id)
+)
+_OVERTAKE = (
+    update(commands)
+    .where(commands.c.id.in_(bindparam("ids", expanding=True)))
+    .values(is_overtaken=1)
+)
+_RAISE_COUNTERS = (
+    update(meters)
+    .where(meters.c.meter_id == bindparam("of_meter"))
+    .values(last_epoch=bindparam("new_epoch"), last_sequence=bindparam("new_sequence"))
+)
+
+
+def _select_candidates(of_agents: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Due queued commands, withdrawals first, then by age; see `_candidates`."""
+    order = (_IS_COUNTED, commands.c.id)
+    place = func.row_number().over(partition_by=commands.c.agent_id, order_by=order)
+    full = (
+        select(commands.c.agent_id)
+        .join(agents, agents.c.agent_id == commands.c.agent_id)
+        .where(of_agents)
+        .where(_IS_LIVE)
+        .where(_IS_COUNTED)
+        .group_by(commands.c.agent_id, agents.c.window)
+        .having(func.count() >= agents.c.window)
+    )
+    ranked = (
+        select(commands.c.id, place.label("place"))
+        .where(of_agents)
+        .where(commands.c.state == CommandState.QUEUED.value)
+        .where(commands.c.due_at_ms <= bindparam("now_ms"))
+        .where(~_IS_COUNTED | commands.c.agent_id.not_in(full))
+        .subquery()
+    )
+    return (
+        select(
+            commands.c.id, commands.c.action, commands.c.meter_id, commands.c.agent_id,
+            commands.c.decision, agents.c.floor_epoch, agents.c.floor_sequence,
+            meters.c.last_epoch, meters.c.last_sequence, agents.c.window,
+        )
+        .join(ranked, ranked.c.id == commands.c.id)
+        .join(agents, agents.c.agent_id == commands.c.agent_id)
+        .join(meters, meters.c.meter_id == commands.c.meter_id)
+        .join(
+            journals,
+            (journals.c.agent_id == agents.c.agent_id)
+            & (journals.c.standing == JournalStanding.CURRENT.value),
+        )
+        .where(ranked.c.place <= PLACES_PER_AGENT)
+        .order_by(*order)
+        .limit(FILL_MAX)
+    )  # fmt: skip
+
+
+_CANDIDATES_OF_ALL = _select_candidates(true())
+_CANDIDATES_OF_SOME = _select_candidates(_SOME_AGENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +142,7 @@ def fill(
     room = _room(transaction, candidates)
     chosen, overtaken = _choose(candidates, live, room)
     if overtaken:
-        transaction.execute(
-            update(commands).where(commands.c.id.in_(overtaken)).values(is_overtaken=1)
-        )
+        transaction.execute(_OVERTAKE, {"ids": overtaken})
     fixed = [_fix(row, signer, now_ms) for row in chosen]
     outbox.apply(
         transaction,
@@ -83,9 +155,7 @@ def fill(
     )  # fmt: skip
     if fixed:
         transaction.execute(
-            update(meters)
-            .where(meters.c.meter_id == bindparam("of_meter"))
-            .values(last_epoch=bindparam("new_epoch"), last_sequence=bindparam("new_sequence")),
+            _RAISE_COUNTERS,
             [
                 {
                     "of_meter": row.meter_id,
@@ -106,72 +176,23 @@ def _candidates(
     None of agents whose window is full, and a bounded number per agent: however many agents are
     silent, and however long their queues, they hold up nobody else.
     """
-    order = ((commands.c.action != Action.WITHDRAW.value), commands.c.id)
-    due = (
-        select(
-            commands.c.id,
-            func.row_number().over(partition_by=commands.c.agent_id, order_by=order).label("place"),
-        )
-        .where(commands.c.state == CommandState.QUEUED.value)
-        .where(commands.c.due_at_ms <= now_ms)
-    )
-    full = (
-        select(commands.c.agent_id)
-        .join(agents, agents.c.agent_id == commands.c.agent_id)
-        .where(commands.c.state == CommandState.PUBLISHED.value)
-        .where(commands.c.action != Action.WITHDRAW.value)
-        .group_by(commands.c.agent_id, agents.c.window)
-        .having(func.count() >= agents.c.window)
-    )
-    if agent_ids is not None:
-        due = due.where(commands.c.agent_id.in_(agent_ids))
-        full = full.where(commands.c.agent_id.in_(agent_ids))
-    due = due.where((commands.c.action == Action.WITHDRAW.value) | commands.c.agent_id.not_in(full))
-    ranked = due.subquery()
-    return transaction.execute(
-        select(
-            commands.c.id, commands.c.action, commands.c.meter_id, commands.c.agent_id,
-            commands.c.decision, agents.c.floor_epoch, agents.c.floor_sequence,
-            meters.c.last_epoch, meters.c.last_sequence, agents.c.window,
-        )
-        .join(ranked, ranked.c.id == commands.c.id)
-        .join(agents, agents.c.agent_id == commands.c.agent_id)
-        .join(meters, meters.c.meter_id == commands.c.meter_id)
-        .join(
-            journals,
-            (journals.c.agent_id == agents.c.agent_id)
-            & (journals.c.standing == JournalStanding.CURRENT.value),
-        )
-        .where(ranked.c.place <= PLACES_PER_AGENT)
-        .order_by(*order)
-        .limit(FILL_MAX)
-    ).all()  # fmt: skip
+    if agent_ids is None:
+        return transaction.execute(_CANDIDATES_OF_ALL, {"now_ms": now_ms}).all()
+    given = {"now_ms": now_ms, "agent_ids": list(agent_ids)}
+    return transaction.execute(_CANDIDATES_OF_SOME, given).all()
 
 
 def _live(transaction: Connection, meter_ids: Sequence[str]) -> dict[str, Found]:
     """The one live command of each meter, if any."""
     return {
-        row.meter_id: row
-        for row in transaction.execute(
-            select(commands.c.id, commands.c.meter_id, commands.c.action)
-            .where(commands.c.meter_id.in_(meter_ids))
-            .where(commands.c.state == CommandState.PUBLISHED.value)
-            .where(commands.c.is_overtaken == 0)
-            .where(commands.c.action != Action.READ.value)
-        )
+        row.meter_id: row for row in transaction.execute(_LIVE_OF_METERS, {"meter_ids": meter_ids})
     }
 
 
 def _room(transaction: Connection, candidates: Sequence[Found]) -> dict[str, int]:
     """How many more commands each agent takes."""
     windows = {row.agent_id: row.window for row in candidates}
-    outstanding = transaction.execute(
-        select(commands.c.agent_id, func.count())
-        .where(commands.c.agent_id.in_(list(windows)))
-        .where(commands.c.state == CommandState.PUBLISHED.value)
-        .where(commands.c.action != Action.WITHDRAW.value)
-        .group_by(commands.c.agent_id)
-    ).all()
+    outstanding = transaction.execute(_OUTSTANDING, {"agent_ids": list(windows)}).all()
     return windows | {agent_id: windows[agent_id] - count for agent_id, count in outstanding}
 
 

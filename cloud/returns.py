@@ -7,7 +7,7 @@ a dispute's lock follows from all disputes of the account, so their order of arr
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, exists, select, tuple_, update
+from sqlalchemy import Connection, bindparam, exists, select, tuple_, update
 
 from cloud import ledger
 from cloud.locks import clear_lock, place_lock
@@ -28,17 +28,23 @@ DECIDES_DISPUTE = frozenset({PaymentKind.DISPUTE_WON, PaymentKind.DISPUTE_LOST})
 DISPUTES = DECIDES_DISPUTE | {PaymentKind.DISPUTED}
 PaymentKey = tuple[str, str]  # provider, payment id
 
+_WAITING = (
+    select(payment_items)
+    .where(
+        tuple_(payment_items.c.provider, payment_items.c.payment_id).in_(
+            bindparam("keys", expanding=True)
+        )
+    )
+    .where(payment_items.c.is_applied == 0)
+    .order_by(payment_items.c.stored_at_ms, payment_items.c.spool_id, payment_items.c.number)
+)
+
 
 def apply_waiting(transaction: Connection, keys: Sequence[PaymentKey], *, now_ms: int) -> set[str]:
     """Apply what waits for the payments `keys` and is posted now; the accounts it touched."""
     if not keys:
         return set()
-    waiting = transaction.execute(
-        select(payment_items)
-        .where(tuple_(payment_items.c.provider, payment_items.c.payment_id).in_(keys))
-        .where(payment_items.c.is_applied == 0)
-        .order_by(payment_items.c.stored_at_ms, payment_items.c.spool_id, payment_items.c.number)
-    ).all()
+    waiting = transaction.execute(_WAITING, {"keys": keys}).all()
     touched: set[str] = set()
     for row in waiting:
         account_id = _apply(transaction, row, now_ms)

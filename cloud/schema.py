@@ -256,6 +256,12 @@ locks = Table(
     _text("cleared_because", is_optional=True),
     _one_of("kind", LockKind),
     Index(
+        "pending_locks",  # looked at each second; all others are many and settled
+        "account_id",
+        sqlite_where=text("effective_at_ms IS NULL AND cleared_at_ms IS NULL"),
+        postgresql_where=text("effective_at_ms IS NULL AND cleared_at_ms IS NULL"),
+    ),
+    Index(
         "one_standing_lock_of_a_kind",
         "account_id",
         "kind",

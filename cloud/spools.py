@@ -6,7 +6,7 @@ one stored; a watermark counts only when every number it names is stored.
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from cloud.alarms import raise_alarm
 from cloud.schema import payment_items, spools
@@ -15,11 +15,24 @@ from wire.messages import Watermark
 WATERMARK_SKEW_MAX_MS = 60_000  # how far an intake's clock may be from ours
 
 
+_SPOOLS = select(spools.c.id, spools.c.spool).where(spools.c.intake == bindparam("of_intake"))
+_THROUGH = select(spools.c.through).where(spools.c.id == bindparam("spool_id"))
+_ABOVE = (
+    select(payment_items.c.number)
+    .where(payment_items.c.spool_id == bindparam("spool_id"))
+    .where(payment_items.c.number > bindparam("through"))
+    .order_by(payment_items.c.number)
+)
+_ADVANCE = (
+    update(spools)
+    .where(spools.c.id == bindparam("spool_id"))
+    .values(through=bindparam("new_through"))
+)
+
+
 def spool_row(transaction: Connection, intake: str, spool: bytes, *, now_ms: int) -> int:
     """The row of an intake's spool; a new spool of a known intake is accepted and alarmed."""
-    known = transaction.execute(
-        select(spools.c.id, spools.c.spool).where(spools.c.intake == intake)
-    ).all()
+    known = transaction.execute(_SPOOLS, {"of_intake": intake}).all()
     for row_id, known_spool in known:
         if known_spool == spool:
             return int(row_id)
@@ -40,21 +53,14 @@ def spool_row(transaction: Connection, intake: str, spool: bytes, *, now_ms: int
 def advance(transaction: Connection, spool_ids: Iterable[int]) -> None:
     """Raise each spool's `through` over what is now stored without a gap (R1)."""
     for spool_id in spool_ids:
-        through = transaction.scalar(select(spools.c.through).where(spools.c.id == spool_id)) or 0
+        through = transaction.scalar(_THROUGH, {"spool_id": spool_id}) or 0
         start = through
-        for number in transaction.scalars(
-            select(payment_items.c.number)
-            .where(payment_items.c.spool_id == spool_id)
-            .where(payment_items.c.number > through)
-            .order_by(payment_items.c.number)
-        ):
+        for number in transaction.scalars(_ABOVE, {"spool_id": spool_id, "through": through}):
             if number != through + 1:
                 break
             through = number
         if through != start:
-            transaction.execute(
-                update(spools).where(spools.c.id == spool_id).values(through=through)
-            )
+            transaction.execute(_ADVANCE, {"spool_id": spool_id, "new_through": through})
 
 
 def take_watermark(

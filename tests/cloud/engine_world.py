@@ -51,22 +51,8 @@ from wire import envelope
 from wire.decoding import BODY_TYPES, decode_body, encode
 from wire.fields import AgentId, CommandId, JournalId, SpoolId
 from wire.keys import KeyId, SigningKey
-from wire.messages import (
-    Command,
-    Filed,
-    Payment,
-    PaymentItem,
-    ReceiptItem,
-    Watermark,
-    Welcome,
-)
-from wire.topics import (
-    MessageType,
-    parse,
-    payment_shard,
-    payment_topic,
-    watermark_topic,
-)
+from wire.messages import Command, Filed, Payment, PaymentItem, ReceiptItem, Watermark, Welcome
+from wire.topics import MessageType, parse, payment_shard, payment_topic, watermark_topic
 from wire.trust import Key
 from wire.vocabulary import PaymentKind, Role
 

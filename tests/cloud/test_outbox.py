@@ -1,4 +1,4 @@
-"""The lifecycle of a command: every transition of the table, and that nothing else moves (I4, I6)."""
+"""The lifecycle of a command: every transition of the table, and nothing else (I4, I6)."""
 
 import itertools
 

@@ -138,8 +138,16 @@ def test_many_silent_agents_do_not_hold_up_one_that_answers(world: World):
     agent = world.agents["AG-1"]
     (close,) = [one for one in sent_of(world) if one.meter_id == "M-1"]
     world.execute(update(commands).where(commands.c.id == close.id).values(state="lapsed"))
-    retry = {"action": "close", "meter_id": "M-1", "agent_id": agent.agent_id, "state": "queued",
-             "episode_id": episode_id, "decision": decision, "queued_at_ms": 1, "due_at_ms": 1}  # fmt: skip
+    retry = {
+        "action": "close",
+        "meter_id": "M-1",
+        "agent_id": agent.agent_id,
+        "state": "queued",
+        "episode_id": episode_id,
+        "decision": decision,
+        "queued_at_ms": 1,
+        "due_at_ms": 1,
+    }
     world.execute(insert(commands), retry)
     assert "M-1" in [one.body.meter for one in sent(world.later(SECOND_MS))]
 

@@ -185,7 +185,6 @@ class AgentParty:
 
     def _publish(self, outgoing: tuple) -> None:
         for one in outgoing:
-            self._world.note(self.name, "publishes", one.topic)
             self._world.edge.agent_publishes(self, one.topic, one.payload)
             self._world.broker.publish(self.name, one.topic, one.payload)
 

@@ -6,6 +6,7 @@ another topic, or with a bit turned.
 """
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from random import Random
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.schedule import Schedule
 
 SEEN_MAX = 3_000  # messages it remembers: more than any seed publishes in its safety phase
+LATELY_OF_ONE = 6
 LATELY = 40  # a replay is most dangerous while what it carries is young
 
 
@@ -97,6 +99,7 @@ class Broker:
         """Take a message from a party, and see what becomes of it."""
         if not self._sessions[sender].is_connected:
             return
+        self._schedule.note(sender, "publishes", topic, sha256(payload).digest()[:4])
         self.origin.setdefault(payload, topic)
         if len(self._seen) < SEEN_MAX:
             self._seen.append((topic, payload))
@@ -145,7 +148,7 @@ class Broker:
         ]  # fmt: skip
         if not seen:
             return
-        lately = seen[-LATELY:] if self._randomness.random() < 0.7 else seen
+        lately = seen[-(LATELY_OF_ONE if topic_start else LATELY) :] if self._randomness.random() < 0.7 else seen
         topic, payload = self._randomness.choice(lately)
         kind = self._randomness.choice(("same", "same", "same", "retained", "elsewhere", "turned"))
         if topic_start:

@@ -76,7 +76,9 @@ def _not_lit(world: "World", cut: Cut, row: sqlite3.Row | None) -> list[str]:
     if row is None:
         return [f"I9: the episode of {cut.order} is gone"]
     if world.plan.is_hopeless(cut.meter):
-        return [] if row[1] == "paid" else [f"I8: {cut.meter} cannot close, its episode: {row[1]}"]
+        is_armed = row[1] == "armed" and world.movements.is_armed(cut.meter)
+        is_held = row[1] == "paid" or is_armed
+        return [] if is_held else [f"I8: {cut.meter} cannot close, its episode is {row[1]}"]
     if row[1] not in ("ended", "armed"):
         return [f"I9: {cut.meter} is paid for, its episode is {row[1]} ({row[2]})"]
     is_last = [one for one in world.cuts if one.meter == cut.meter][-1] is cut

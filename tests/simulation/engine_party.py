@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAME = "engine"
 BATCH_MAX = 256
 _IDLE_TICK_MS = 120_000
+_GATHERS_MS = (8, 1_500)  # what a turn waits for: sometimes it is alone, sometimes in a batch
 # When its timers have something to do; the product's own clock ticks ten times a second.
 _NEXT_DUE = f"""SELECT min(due) FROM (
     SELECT min(resend_at_ms) AS due FROM commands
@@ -95,7 +96,8 @@ class EngineParty:
         """Something arrived; it is handled with whatever comes in the next milliseconds."""
         if self.is_up:
             self._inbox.append(delivery)
-            self._plan_turn(self._world.randomness.randint(0, 8))
+            longest_ms = self._world.randomness.choice(_GATHERS_MS)
+            self._plan_turn(self._world.randomness.randint(0, longest_ms))
 
     def _plan_turn(self, wait_ms: int) -> None:
         at_ms = self._world.now_ms + wait_ms
@@ -133,9 +135,9 @@ class EngineParty:
             self._inbox = self._inbox[len(batch) :]
             world.broker.acknowledge(NAME, batch)
         for one in leaving:
-            world.note(NAME, "publishes", one.topic)
             world.checks.engine_publishes(one.topic, one.payload)
             world.broker.publish(NAME, one.topic, one.payload)
+            world.faults.sees(one.topic)
         if is_crashing:
             self.crash()
             return

@@ -72,9 +72,17 @@ class Faults:
         world = self._world
         if world.is_healed or not world.plan.replay_every_ms or party not in AGENTS:
             return
-        for start in (f"welcome/{party}", f"command/{party}", f"command/{party}"):
+        for start in (f"welcome/{party}", f"command/{party}"):
             if world.randomness.random() < 0.5:
                 world.broker.replay(start, party)
+        # And once more when it was welcomed: now it would act, had it nothing but its memory.
+        for _ in range(3):
+            wait_ms = int(60_000 * world.randomness.random() ** 2)
+            world.schedule.after(wait_ms, lambda: self._replay_commands(party))
+
+    def _replay_commands(self, party: str) -> None:
+        if not self._is_over():
+            self._world.broker.replay(f"command/{party}", party)
 
     # Disks and clocks
 
@@ -139,11 +147,21 @@ class Faults:
                 int(300_000 * world.randomness.random()), lambda: world.provider.tell(cut)
             )
 
+    def sees(self, topic: str) -> None:
+        """The thief listens too, and sometimes races a command to its meter."""
+        world = self._world
+        is_command = world.plan.has_thief and topic.startswith("command/")
+        if is_command and not world.is_healed and world.randomness.random() < 0.2:
+            _, agent, meter = topic.split("/")
+            self._open(agent, meter)
+
     def _steal(self) -> None:
+        agent = self._world.randomness.choice(AGENTS)
+        self._open(agent, self._world.randomness.choice(METERS[agent]))
+
+    def _open(self, agent: str, meter: str) -> None:
         """Whoever has the engine's key alone signs an open, or one with a stranger's as guard's."""
         world = self._world
-        agent = world.randomness.choice(AGENTS)
-        meter = world.randomness.choice(METERS[agent])
         now_ms = world.engine.clock_ms
         body = encode(
             Command(

@@ -151,5 +151,4 @@ class IntakeParty:
         outgoing: Iterable[Outgoing] = self.forwarder.due(world.now_ms)
         watermark = self.forwarder.watermark(world.now_ms)
         for one in [*outgoing, watermark] if watermark else outgoing:
-            world.note(NAME, "publishes", one.topic)
             world.broker.publish(NAME, one.topic, one.payload)
