@@ -230,7 +230,7 @@ def _import(bench: BenchWorld) -> None:
         path = bench.world.folder / f"{kind}.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             file.write(header + "\n")
-            csv.writer(file, lineterminator="\n").writerows(rows)
+            csv.writer(file).writerows(rows)
         report = import_file(
             store, kind, path, now_ms=clock_ms(), is_dry_run=False, policy=MP_WEST_FIRST_PHASE
         )

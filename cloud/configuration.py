@@ -2,15 +2,17 @@
 
 Rules kept here: every path is relative to the file itself; an unknown key, a wrong type or a
 missing file is refused with the file, the key and the cure; secrets stand in files of mode 0600,
-never in the configuration.
+never in the configuration; an expired registry is warned of and stops no payment and no close (R12).
 """
 
+import logging
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from cloud.identities import read_identities
+from cloud.spelling import ist
 from cloud.store import sqlite_url
 from wire.decoding import decode_trust
 from wire.envelope import MalformedError
@@ -21,6 +23,7 @@ from wire.topics import canary_topic
 from wire.trust import Authorities, Key, TrustRefusedError, accept, anchor
 
 _Read = TypeVar("_Read")
+_LOG = logging.getLogger(__name__)
 
 
 class ConfigurationError(ValueError):
@@ -111,19 +114,44 @@ class Installation:
         return self.folder / relative
 
     def ledger_url(self) -> str:
-        """The database of [engine]: a path is SQLite, an address is taken as it is."""
+        """The database of [engine]: a path is SQLite, an address is taken as it is.
+
+        Raises:
+            ConfigurationError: no such file. SQLite would make an empty one, and a mistyped name
+                would become a second, empty ledger.
+        """
         ledger = self.engine.ledger
-        return ledger if "://" in ledger else sqlite_url(self.at(ledger))
+        if "://" in ledger:
+            return ledger
+        path = self.at(ledger)
+        if not path.is_file():
+            raise ConfigurationError(f"no ledger {path}: correct [engine] ledger of {self.path}")
+        return sqlite_url(path)
 
     def authorities(self, *, latest_ms: int) -> Authorities:
-        """The pinned root and the registry under it; an expired registry is no registry."""
+        """The pinned root and the registry under it, which may have expired.
+
+        R12: under an expired registry opens are refused and closes go on, with an alarm. These
+        documents were accepted before and are what this process holds, as an agent's journal is
+        what it holds, so a restart judges their keys, not their age: else a registry that nobody
+        renewed would stop every close at the next restart.
+        """
         section = self.configuration.trust
         try:
             held = anchor(self.at(section.root).read_bytes(), bytes.fromhex(section.pin))
             documents = decode_trust(self.at(section.documents).read_bytes())
-            return accept(held, documents, latest_ms=latest_ms, is_production=section.is_production)
+            found = accept(held, documents, latest_ms=None, is_production=section.is_production)
         except (OSError, TrustRefusedError, MalformedError, ValueError) as error:
             raise ConfigurationError(f"{self.path} [trust]: {error}") from None
+        registry = found.registry
+        if registry is not None and registry.expires_at_ms <= latest_ms:
+            _LOG.warning(
+                "alarm: registry %d expired at %s: payments and closes go on, opens are refused; "
+                "put a newer one into %s",
+                *(registry.registry_version, ist(registry.expires_at_ms)),
+                self.at(section.documents),
+            )
+        return found
 
     def identities(self, authorities: Authorities, *, at_ms: int) -> dict[KeyId, Key]:
         """The agents' keys."""

@@ -121,6 +121,11 @@ def _verdict(hello: Hello, journal: Found | None) -> JournalVerdict | None:
         or hello.made < journal.through
         or (hello.made == journal.through and hello.head != journal.head)
     )
+    place = (hello.boot, hello.number)
+    if place == (journal.boot, journal.hello_number) and hello.nonce != journal.hello_nonce:
+        # A restored disk counts its hellos again: it lost no filed item, but perhaps what it
+        # journaled before it moved.
+        went_back = True
     if went_back:
         return JournalVerdict.ROLLED_BACK
     if hello.boot == journal.boot and hello.number <= journal.hello_number:
@@ -133,7 +138,7 @@ def _store(transaction: Connection, hello: Hello, journal: Found | None) -> None
         transaction.execute(
             update(journals)
             .where(journals.c.id == journal.id)
-            .values(boot=hello.boot, hello_number=hello.number)
+            .values(boot=hello.boot, hello_number=hello.number, hello_nonce=hello.nonce)
         )
         return
     transaction.execute(
@@ -149,6 +154,7 @@ def _store(transaction: Connection, hello: Hello, journal: Found | None) -> None
             "standing": JournalStanding.CURRENT.value,
             "boot": hello.boot,
             "hello_number": hello.number,
+            "hello_nonce": hello.nonce,
             "head": first_head(hello.journal, hello.agent),
         },
     )

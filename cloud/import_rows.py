@@ -21,6 +21,7 @@ from wire.topics import is_id
 BAD_ROWS_KEPT = 1_000  # more than a person mends before trying again; the rest are counted
 LINE_MAX_BYTES = 4_096  # the longest honest row is under 400
 ROWS_MAX = 2_000_000  # in memory at once, about 600 B each; the first phase has 725,000
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN_MAX = 60  # characters of a wrong value that are shown
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_()-]{0,63}")  # feeders and the like; no formulas
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -204,7 +205,10 @@ def _lines(
     while raw := file.readline(LINE_MAX_BYTES):
         number += 1
         update(raw)
-        fault = _line_fault(raw, number)
+        # What a spreadsheet writes: a byte order mark in front, and CR LF at the ends (RFC 4180).
+        body = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
+        body = body.removesuffix(b"\n").removesuffix(b"\r")
+        fault = _line_fault(body)
         if len(raw) == LINE_MAX_BYTES and not raw.endswith(b"\n"):
             fault = f"the line is longer than {LINE_MAX_BYTES} bytes"
             while (rest := file.readline(LINE_MAX_BYTES)) and not rest.endswith(b"\n"):
@@ -212,16 +216,14 @@ def _lines(
             update(rest)
         if fault is not None:
             bad.add(number, "", raw[:_SHOWN_MAX].decode("ascii", "backslashreplace"), fault)
-        yield number, "" if fault is not None else raw.decode("utf-8").removesuffix("\n")
+        yield number, "" if fault is not None else body.decode("utf-8")
 
 
-def _line_fault(raw: bytes, number: int) -> str | None:
-    if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-        return "the file begins with a byte order mark: save it as UTF-8 without one"
+def _line_fault(raw: bytes) -> str | None:
     if b"\x00" in raw:
         return "the line holds a NUL byte: this is no text file (UTF-16?); save it as UTF-8"
     if b"\r" in raw:
-        return "the line holds a carriage return: save the file with line ends LF (Unix)"
+        return "the line holds a carriage return in its middle: end lines with LF or CR LF"
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -115,6 +115,7 @@ journals = Table(
     _text("standing"),
     _number("boot"),
     _number("hello_number"),
+    _bytes("hello_nonce"),  # of that hello: the same number with another nonce is a restored disk
     _number("through", default=0),
     _bytes("head"),  # of `through`
     _number("stored_to", default=0),  # highest number stored; above `through` there is a gap

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.__main__ import make_host
-from edge_agent.configuration import ConfigurationError
+from edge_agent.agent import Agent
+from edge_agent.host import Host
+from edge_agent.journal import JournalError
 
 START_AT_ONCE = 16  # agents connecting at a time: a TLS handshake costs the broker a millisecond
 START_PAUSE_S = 0.05
@@ -26,11 +28,9 @@ async def run_fleet(configurations: Sequence[Path]) -> None:
         FleetError: a configuration, key or journal cannot be used.
         Exception: the first that any agent's core raised; the others are stopped cleanly.
     """
+    made: list[tuple[Host, Agent]] = []
     try:
-        made = [make_host(path) for path in configurations]
-    except (ConfigurationError, OSError) as error:
-        raise FleetError(str(error)) from None
-    try:
+        made.extend(_make(path) for path in configurations)
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(made), START_AT_ONCE):
                 hosts = [host for host, _ in made[start : start + START_AT_ONCE]]
@@ -39,3 +39,11 @@ async def run_fleet(configurations: Sequence[Path]) -> None:
     finally:
         for _, agent in made:
             agent.journal.close()
+
+
+def _make(configuration: Path) -> tuple[Host, Agent]:
+    try:
+        return make_host(configuration)
+    except (ValueError, JournalError, OSError) as error:  # trust that is refused is a ValueError
+        named = str(configuration) in str(error)
+        raise FleetError(str(error) if named else f"{configuration}: {error}") from None

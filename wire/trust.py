@@ -155,6 +155,7 @@ def accept(
     if held.registry is not None and not _is_newer(registry, held, opened):
         return held
     _demand_whole(registry, latest_ms, is_production=is_production)
+    _demand_no_root_key(registry, root)
     return Authorities(
         root=root,
         first_root=held.first_root,
@@ -302,6 +303,17 @@ def _demand_whole(registry: Registry, latest_ms: int | None, *, is_production: b
             raise TrustRefusedError(f"registry {version}: key {name} is unusable")
         if is_production and key.mark == DEVELOPMENT_MARK:
             raise TrustRefusedError(f"registry {version}: key {name} is marked development")
+
+
+def _demand_no_root_key(registry: Registry, root: Root) -> None:
+    # Root keys are used offline, a few times a year; an online one would be there to be stolen.
+    offline = {key_id(key.public) for key in root.keys}
+    for key in registry.keys:
+        if key_id(key.public) in offline:
+            raise TrustRefusedError(
+                f"registry {registry.registry_version}: key {key_id(key.public).hex()} of"
+                f" {key.subject} is a key of root {root.root_version}: make another for {key.role}"
+            )
 
 
 def _all_different(values: Sequence[bytes]) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from cloud.cli.demo import run_demo
@@ -45,6 +46,7 @@ _CONFIG = click.option(
     help="The installation's configuration.",
 )
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_PORT = click.IntRange(1, 65_535)
 
 
 @click.group()
@@ -118,7 +120,7 @@ def broker_run(folder: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--agent", "agents", multiple=True, help="An agent's id; may be repeated.")
 @click.option("--broker-port", default=8883, show_default=True)
-@click.option("--intake-port", default=8080, show_default=True)
+@click.option("--intake-port", default=8080, show_default=True, type=_PORT)
 def init(folder: Path, agents: tuple[str, ...], broker_port: int, intake_port: int) -> None:
     """Make a development installation in FOLDER: keys, broker, ledger, relight.toml."""
     plan = DevelopmentPlan(
@@ -136,8 +138,7 @@ def init(folder: Path, agents: tuple[str, ...], broker_port: int, intake_port: i
 @_CONFIG
 def import_(kind: str, file: Path, config: Path, *, dry_run: bool) -> None:
     """Import a CSV file: all of it or, with every bad row listed, nothing."""
-    with _told():
-        store = open_store(Installation(config).ledger_url())
+    with _told(), _ledger(config) as store:
         migrate(store)
         report = import_file(
             store, kind, file, now_ms=clock_ms(), is_dry_run=dry_run, policy=MP_WEST_FIRST_PHASE
@@ -153,8 +154,8 @@ def import_(kind: str, file: Path, config: Path, *, dry_run: bool) -> None:
 @_CONFIG
 def trace(identifier: str, config: Path, *, as_json: bool) -> None:
     """Tell the timeline of a payment, episode, account or meter, with durations and reasons."""
-    with _told():
-        found = trace_of(open_store(Installation(config).ledger_url()), identifier)
+    with _told(), _ledger(config) as store:
+        found = trace_of(store, identifier)
     if found is None:
         raise click.ClickException(f"nothing is known of {identifier!r}")
     click.echo(found.json() if as_json else render(found))
@@ -164,8 +165,11 @@ def trace(identifier: str, config: Path, *, as_json: bool) -> None:
 @_CONFIG
 def up(config: Path) -> None:
     """Run intake and engine together on this machine."""
-    Installation(config)
-    run_up(config)
+    with _told():
+        installation = Installation(config)
+        # Both would only end and be started again, for ever, without their sections.
+        _ = installation.engine, installation.intake
+        run_up(config)
 
 
 @main.command()
@@ -197,11 +201,25 @@ def demo(report: Path | None, folder: Path | None, *, stay: bool) -> None:
 
 
 @contextmanager
+def _ledger(config: Path) -> Iterator[Engine]:
+    """The ledger of an installation, closed at the end."""
+    store = open_store(Installation(config).ledger_url())
+    try:
+        yield store
+    except DBAPIError as error:
+        raise click.ClickException(f"ledger {store.url}: {error.orig}") from None
+    finally:
+        store.dispose()
+
+
+@contextmanager
 def _told() -> Iterator[None]:
     """Tell a person what was wrong in one line, instead of a trace."""
     try:
         yield
-    except (ValueError, OSError, BrokerMissingError, DemoError, DBAPIError) as error:
+    except DBAPIError as error:  # the database's own words; the statement is nobody's concern here
+        raise click.ClickException(f"ledger: {error.orig}") from None
+    except (ValueError, OSError, BrokerMissingError, DemoError) as error:
         raise click.ClickException(str(error)) from None
 
 

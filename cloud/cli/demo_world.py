@@ -243,7 +243,7 @@ def _import_consumers(world: DemoWorld) -> None:
     for kind, rows in tables.items():
         path = folder / f"{kind}.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+            csv.writer(file).writerows(rows)
         world.relight("import", kind, str(path), "--config", str(world.config))
 
 

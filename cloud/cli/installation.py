@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cloud.cli.keys import FIRST_EPOCH, KeyPlan, make_development_keys
+from cloud.cli.keys import FIRST_EPOCH, KeyPlan, check_keys, make_development_keys
 from cloud.schema import ledger
 from cloud.store import migrate, open_store, sqlite_url
 from mosquitto.configuration import BrokerPlan, Identity
@@ -48,19 +48,21 @@ def make_development_installation(
     now_ms: int,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Path:
-    """Write everything a cloud on one machine needs; the path of relight.toml."""
+    """Write everything a cloud on one machine needs; the path of relight.toml.
+
+    Raises:
+        KeysExistError, KeyNameError, BrokerPlanError: nothing was written.
+        OSError: the folder cannot be written.
+    """
     trust = plan.folder / "trust"
-    pin = make_development_keys(
-        KeyPlan(
-            folder=trust,
-            engines=(ENGINE,),
-            intakes={INTAKE: INTAKE_SCOPE},
-            guards=(GUARD,),
-            agents=plan.agents,
-        ),
-        now_ms=now_ms,
-        random_bytes=random_bytes,
+    keys = KeyPlan(
+        folder=trust,
+        engines=(ENGINE,),
+        intakes={INTAKE: INTAKE_SCOPE},
+        guards=(GUARD,),
+        agents=plan.agents,
     )
+    check_keys(keys)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)
     initialise(
         BrokerPlan(
@@ -78,6 +80,7 @@ def make_development_installation(
     )
     for identity in plan.extra:
         add_identity(plan.folder / "broker", identity, now=now)
+    pin = make_development_keys(keys, now_ms=now_ms, random_bytes=random_bytes)
     secret = random_bytes(24).hex()
     secret_path = plan.folder / "secrets" / "razorpay"
     write_whole(secret_path, f"{secret}\n".encode("ascii"), mode=PRIVATE_MODE)

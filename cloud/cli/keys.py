@@ -23,6 +23,7 @@ from wire.documents import (
 from wire.fields import AgentId, InstallationId
 from wire.key_files import write_signing_key, write_whole
 from wire.keys import SEED_BYTES, SigningKey
+from wire.topics import is_id
 from wire.trust import DEVELOPMENT_MARK, IDENTITY_TYPE, REGISTRY_TYPE, ROOT_TYPE
 from wire.vocabulary import Role
 
@@ -60,6 +61,31 @@ class KeysExistError(ValueError):
     """The folder holds keys already."""
 
 
+class KeyNameError(ValueError):
+    """A party's name that can stand neither in a topic nor in a file's name, or stands twice."""
+
+
+def check_keys(plan: KeyPlan) -> tuple[str, ...]:
+    """Everybody who gets a key, if this plan can be carried out; nothing is written.
+
+    Raises:
+        KeysExistError: the folder holds a root, or keys, already.
+        KeyNameError: a name is no id, or stands twice.
+    """
+    # The keys too: after a crash in the middle there may be keys, trusted elsewhere, and no root.
+    if any((plan.folder / one).exists() for one in ("root-1", "keys")):
+        raise KeysExistError(f"{plan.folder} holds keys already: choose another folder")
+    names = ("ROOT", "ENROL", *plan.engines, *plan.intakes, *plan.guards, *plan.agents)
+    for place, name in enumerate(names):
+        if not is_id(name):
+            raise KeyNameError(f"{name!r} is no id: use 1 to 32 of A-Z, 0-9 and -, not first a -")
+        if name in names[:place]:
+            raise KeyNameError(
+                f"{name!r} stands twice: every party has a name and a key of its own"
+            )
+    return names
+
+
 def make_development_keys(
     plan: KeyPlan, *, now_ms: int, random_bytes: Callable[[int], bytes]
 ) -> str:
@@ -68,15 +94,12 @@ def make_development_keys(
     Files: `root-1`, `pin`, `documents`, `keys/NAME.key`, `identities/AGENT.identity`.
 
     Raises:
-        KeysExistError: the folder holds a root already.
+        KeysExistError: the folder holds a root, or keys, already.
+        KeyNameError: a name is no id, or stands twice.
     """
-    if (plan.folder / "root-1").exists():
-        raise KeysExistError(f"{plan.folder} holds keys already: choose another folder")
+    names = check_keys(plan)
     installation = InstallationId(random_bytes(16))
-    made = {
-        name: SigningKey(random_bytes(SEED_BYTES))
-        for name in ("ROOT", "ENROL", *plan.engines, *plan.intakes, *plan.guards, *plan.agents)
-    }
+    made = {name: SigningKey(random_bytes(SEED_BYTES)) for name in names}
     for name, key in made.items():
         write_signing_key(plan.folder / "keys" / f"{name}.key", key)
     root = Root(

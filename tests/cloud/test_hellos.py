@@ -201,3 +201,13 @@ def test_hello_with_another_agents_key_is_junk(world: World):
     forged.key = world.agents["AG-2"].key
     assert world.turn(forged.hello()) == []
     assert sum(world.engine.junk.values()) == 1
+
+
+def test_restored_disk_of_the_same_boot_is_found_by_its_nonce(world: World):
+    """I5, I6: it lost no filed item, yet it may have lost what it journaled before it moved."""
+    agent = world.agents["AG-1"]
+    world.turn(agent.hello())
+    agent.hellos = 0
+    assert world.turn(agent.hello(nonce=b"\x01" * 16)) == []
+    again = welcome(world.turn(agent.hello(nonce=b"\x02" * 16)))
+    assert again.verdict is JournalVerdict.ROLLED_BACK

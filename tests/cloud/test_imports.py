@@ -233,12 +233,24 @@ def test_faults_beyond_a_thousand_are_counted(files: Files):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + ACCOUNTS.encode(),
+        ACCOUNTS.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + ACCOUNTS.replace("\n", "\r\n").encode(),
+        ACCOUNTS.removesuffix("\n").encode(),
+    ],
+)
+def test_file_as_a_spreadsheet_writes_it_is_imported(files: Files, content: bytes):
+    assert files.bring("accounts", content).added == 2
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         (b"", "1 : the file is empty"),
         (b"account_id,zone,language\n", "2 : the file has a header and no rows"),
-        (b"\xef\xbb\xbf" + ACCOUNTS.encode(), "1 : the file begins with a byte order mark"),
-        (ACCOUNTS.replace("\n", "\r\n").encode(), "1 : the line holds a carriage return"),
+        (ACCOUNTS.encode() + b"A-3,Z\r,hi\n", "4 : the line holds a carriage return"),
         (ACCOUNTS.encode("utf-16-le"), "1 : the line holds a NUL byte"),
         (ACCOUNTS.encode() + b"A-3,Z\x00,hi\n", "4 : the line holds a NUL byte"),
         (ACCOUNTS.encode() + b"A-3,\xff,hi\n", "4 : byte 5 of the line is no UTF-8"),

@@ -1,9 +1,9 @@
 """What a filed item means, and what it can never mean (I6, I8, I10)."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from cloud.schema import locks, meters
+from cloud.schema import ledger, locks, meters
 from tests.cloud.agent_by_hand import ARMED, CLOSED, OPEN
 from tests.cloud.engine_world import MINUTE_MS, SECOND_MS, World, filed, sent
 from tests.wire.installation import EPOCH
@@ -232,6 +232,17 @@ def test_withdrawal_that_came_too_late_leaves_the_lock_pending(world: World):
     world.turn(agent.says(agent.final(withdraw, Outcome.TOO_LATE)))
     world.later(SECOND_MS)
     assert lock(world).effective_at_ms is None
+
+
+def test_no_lock_is_effective_while_a_restored_ledger_waits(world: World):
+    """I15, R3: it has forgotten which closes are live."""
+    world.execute(update(ledger).values(locks_wait_until_ms=world.now_ms + 2 * SECOND_MS))
+    world.pay(world.item(amount_paise=1), world.item(kind=PaymentKind.DISPUTED, object_id="d_1"))
+    disputed = select(locks.c.effective_at_ms).where(locks.c.kind == "payment_disputed")
+    world.later(SECOND_MS)
+    assert world.value(disputed) is None
+    world.later(SECOND_MS)
+    assert world.value(disputed) == world.now_ms
 
 
 def test_agents_alarm_reaches_people(world: World):

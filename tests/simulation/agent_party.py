@@ -108,6 +108,7 @@ class AgentParty:
 
     def roll_back(self, copy: Path) -> None:
         """Somebody puts an older copy of the disk in."""
+        self._world.edge.rolled_back(self.agent.journal.standing.journal_id)
         self.crash("is rolled back")
         self.remove_files(self.path)
         shutil.copyfile(copy, self.path)
@@ -211,7 +212,8 @@ class AgentParty:
             try:
                 request = steps.send(answer)  # type: ignore[arg-type]
             except StopIteration as stop:
-                self.call("finish", lambda: self.agent.finish([stop.value]))
+                result = stop.value
+                self.call("finish", lambda: self.agent.finish([result]))
                 return
             if isinstance(request, AskToAct):
                 effects = self.call("begin", lambda: self.agent.begin([request]))

@@ -1,8 +1,8 @@
 """A broker as bad as one can be: it loses, repeats, delays, reorders, replays and invents.
 
-Rules kept here: it holds no key. What a party has not acknowledged comes again after a reconnection,
-unless the session was lost. A replay may come at any time, to anybody, with the retained flag, on
-another topic, or with a bit turned.
+Rules kept here: it holds no key. What a party has not acknowledged comes again after a new
+connection, unless the session was lost. A replay may come at any time, to anybody, with the
+retained flag, on another topic, or with a bit turned.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from hashlib import sha256
 from random import Random
 from typing import Protocol
 
+from cloud.outbox import LIFE_MS
 from tests.simulation.plan import Plan
 from tests.simulation.schedule import Schedule
 
@@ -120,6 +121,9 @@ class Broker:
         wait_ms = self._randomness.randint(0, 40)
         if not self.is_healed and self._randomness.random() < self._plan.delays:
             wait_ms = int(self._plan.delay_max_ms * self._randomness.random() ** 2)
+            if delivery.topic.startswith("command/") and self._randomness.random() < 0.3:
+                # Just before it expires: what is slow now, acts too late.
+                wait_ms = LIFE_MS - self._randomness.randint(0, 25_000)
         self._schedule.after(wait_ms, lambda: self._arrive(name, delivery))
 
     def _arrive(self, name: str, delivery: Delivery) -> None:
@@ -148,7 +152,11 @@ class Broker:
         ]  # fmt: skip
         if not seen:
             return
-        lately = seen[-(LATELY_OF_ONE if topic_start else LATELY) :] if self._randomness.random() < 0.7 else seen
+        lately = (
+            seen[-(LATELY_OF_ONE if topic_start else LATELY) :]
+            if self._randomness.random() < 0.7
+            else seen
+        )
         topic, payload = self._randomness.choice(lately)
         kind = self._randomness.choice(("same", "same", "same", "retained", "elsewhere", "turned"))
         if topic_start:

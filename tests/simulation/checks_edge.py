@@ -55,12 +55,24 @@ class EdgeChecks:
         """A process began over whatever its disk holds now."""
         life = _Life(party.agent.journal.standing.journal_id, sqlite3.connect(party.path))
         life.received = {row[0] for row in life.reader.execute(_RECEIVED)}
-        life.last_item = life.reader.execute("SELECT coalesce(max(number), 0) FROM items").fetchone()[0]
+        life.last_item = life.reader.execute(
+            "SELECT coalesce(max(number), 0) FROM items"
+        ).fetchone()[0]
         self._lives[party.name] = life
 
     def agent_stopped(self, party: "AgentParty") -> None:
         """A process ended."""
         self._lives.pop(party.name).reader.close()
+
+    def rolled_back(self, journal: bytes) -> None:
+        """An older copy of a journal is put in: it cannot know what it did since.
+
+        Its hello shows the items it lost, not the commands it had only received or begun, so it may
+        be known to the engine and refuse as `before_welcome` what once moved a relay. The floor
+        keeps that command from moving anything again, and I7 below checks that it does.
+        """
+        self._moved = {key: meter for key, meter in self._moved.items() if key[0] != journal}
+        self.finals = {key: item for key, item in self.finals.items() if key[0] != journal}
 
     def agent_publishes(self, party: "AgentParty", topic: str, payload: bytes) -> None:
         """Remember the nonces of this boot's hellos."""
@@ -79,7 +91,9 @@ class EdgeChecks:
                 continue
             if kind == "welcome":
                 body = taken_apart(delivery.topic, delivery.payload).body
-                is_engine = signers(delivery.topic, delivery.payload) == (("engine", "engine-host"),)
+                is_engine = signers(delivery.topic, delivery.payload) == (
+                    ("engine", "engine-host"),
+                )
                 life.is_welcomed |= is_engine and body[2] in life.nonces
             elif kind == "command":
                 sealed = taken_apart(delivery.topic, delivery.payload)
@@ -96,7 +110,9 @@ class EdgeChecks:
             fresh = _Life(journal, sqlite3.connect(party.path), given=life.given)
             life = self._lives[party.name] = fresh
         if party.agent.is_welcomed and not life.is_welcomed:
-            raise Violation(f"I5: {party.name} acts on a welcome that answers no hello of this boot")
+            raise Violation(
+                f"I5: {party.name} acts on a welcome that answers no hello of this boot"
+            )
         for command_id, body in life.reader.execute(_RECEIVED_BODIES).fetchall():
             if command_id not in life.received:
                 life.received.add(command_id)
@@ -109,9 +125,7 @@ class EdgeChecks:
             if decoded[1] == "command":
                 self._final(party, life, decoded)
 
-    def _accepted(
-        self, party: "AgentParty", life: _Life, command_id: bytes, body: list
-    ) -> None:
+    def _accepted(self, party: "AgentParty", life: _Life, command_id: bytes, body: list) -> None:
         _, action, agent, meter, epoch, sequence_ms, *_ = body
         if command_id not in life.given:
             raise Violation(f"I5: {party.name} journaled {action} of {meter}, which never came so")

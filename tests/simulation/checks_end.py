@@ -160,9 +160,7 @@ def _check_money(world: "World") -> None:
     _check_folds(world, entries)
 
 
-def _check_folds(
-    world: "World", entries: dict[tuple[str, str], tuple[str, int]]
-) -> None:
+def _check_folds(world: "World", entries: dict[tuple[str, str], tuple[str, int]]) -> None:
     """I3: what each account owes is its bills and charges less what was paid and kept."""
     for account in sorted({cut.account for cut in world.cuts}):
         owed = sum(

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from tests.simulation.broker import Delivery
-from tests.simulation.independent import head_behind, read_item, taken_apart
+from tests.simulation.independent import head_behind, items_of, taken_apart
 from tests.simulation.ledger_file import account_of
 from tests.simulation.schedule import Violation
 
@@ -56,6 +56,8 @@ class LedgerChecks:
         self._known_commands: set[bytes] = set()
         self._highest_sent: dict[str, int] = {}
         self._greeted: set[tuple[str, bytes, int]] = set()
+        # (agent, journal, boot) -> the highest counter sent before its first hello came
+        self._given_before: dict[tuple[str, bytes, int], int] = {}
 
     @property
     def _reader(self) -> sqlite3.Connection:
@@ -69,13 +71,17 @@ class LedgerChecks:
         """Remember what came as it was sent: nothing else may ever be stored (check 26)."""
         for delivery in batch:
             kind = delivery.topic.split("/")[0]
+            if kind == "hello" and self._world.is_as_sent(delivery):
+                body = taken_apart(delivery.topic, delivery.payload).body
+                given = self._highest_sent.get(body[1], 0)
+                self._given_before.setdefault((body[1], body[2], body[3]), given)
             if kind not in _STORED or not self._world.is_as_sent(delivery):
                 continue
             body = taken_apart(delivery.topic, delivery.payload).body
             if kind == "payment":
                 self.given_items |= {(body[2].hex(), item[0], item[1]) for item in body[4]}
             else:
-                for item, raw in _raw_items(delivery):
+                for item, raw in items_of(delivery.payload):
                     self.given_acknowledged.add((body[1], body[2], item[0], raw))
 
     # After every turn
@@ -134,9 +140,9 @@ class LedgerChecks:
 
     def engine_publishes(self, topic: str, payload: bytes) -> None:
         """What the engine says must be in its file already."""
-        kind = topic.split("/")[0]
-        if kind == "live" or kind == "trust":
-            return
+        kind = topic.split("/", maxsplit=1)[0]
+        if kind in ("live", "trust"):
+            return  # unsigned, or signed by the root alone
         sealed = taken_apart(topic, payload)
         if kind == "receipt":
             self._receipt(sealed.body)
@@ -205,7 +211,7 @@ class LedgerChecks:
         if verdict not in ("known", "new") or (agent, journal, boot) in self._greeted:
             return
         self._greeted.add((agent, journal, boot))
-        highest_ms = self._highest_sent.get(agent, 0)
+        highest_ms = self._given_before[(agent, journal, boot)]
         if not self.has_restored and floor_ms < highest_ms:
             raise Violation(f"R5: floor {floor_ms} for {agent}, though {highest_ms} was given")
         left = self._reader.execute(
@@ -244,22 +250,3 @@ class LedgerChecks:
             (account_of(meter), meter),
         ).fetchone()[0]
         return busy == 0
-
-
-def _raw_items(delivery: Delivery) -> list[tuple[list, bytes]]:
-    """An acknowledgement's items beside their exact bytes."""
-    import msgpack  # noqa: PLC0415  # the one place that needs the exact bytes
-
-    body = msgpack.unpackb(delivery.payload, raw=False)[1]
-    unpacker = msgpack.Unpacker(raw=False)
-    unpacker.feed(body)
-    unpacker.read_array_header()
-    for _ in range(5):
-        unpacker.skip()
-    found = []
-    for _ in range(unpacker.read_array_header()):
-        begin = unpacker.tell()
-        unpacker.skip()
-        raw = body[begin : unpacker.tell()]
-        found.append((read_item(raw), raw))
-    return found

@@ -38,7 +38,7 @@ class Sealed:
 @lru_cache(maxsize=4_096)
 def taken_apart(topic: str, payload: bytes) -> Sealed:
     """The message as it would be on this topic."""
-    type_name = topic.split("/")[0]
+    type_name = topic.partition("/")[0]
     _, body, signatures = msgpack.unpackb(payload, raw=False, strict_map_key=True)
     name = type_name.encode("ascii")
     signed = b"".join(
@@ -75,10 +75,21 @@ def read_item(item: bytes) -> list:
     return msgpack.unpackb(item, raw=False)
 
 
-def read_payment_item(item: list) -> dict[str, object]:
-    """A payment item by names."""
-    names = ("number", "raw", "kind", "object_id", "payment_id", "hint", "order", "amount_paise")
-    return dict(zip(names, item, strict=False))
+def items_of(payload: bytes) -> list[tuple[list, bytes]]:
+    """An acknowledgement's items beside their exact bytes, which the chain is over."""
+    body = msgpack.unpackb(payload, raw=False)[1]
+    unpacker = msgpack.Unpacker(raw=False)
+    unpacker.feed(body)
+    unpacker.read_array_header()
+    for _ in range(5):
+        unpacker.skip()
+    found = []
+    for _ in range(unpacker.read_array_header()):
+        begin = unpacker.tell()
+        unpacker.skip()
+        raw = body[begin : unpacker.tell()]
+        found.append((read_item(raw), raw))
+    return found
 
 
 def head_behind(journal: bytes, agent: str, items: list[bytes]) -> bytes:

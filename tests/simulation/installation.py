@@ -8,13 +8,20 @@ from hashlib import sha256
 
 from tests.simulation.plan import AGENTS
 from wire.decoding import encode
-from wire.documents import EdgePolicy, OpenWindow, Registry, RegistryKey, Root, RootKey, Trust
+from wire.documents import (
+    EdgePolicy,
+    Identity,
+    OpenWindow,
+    Registry,
+    RegistryKey,
+    Root,
+    RootKey,
+    Trust,
+)
 from wire.envelope import digest, seal
-from wire.fields import InstallationId, IntakeId
+from wire.fields import AgentId, InstallationId, IntakeId
 from wire.keys import KeyId, SigningKey
 from wire.trust import Authorities, Key, accept, anchor, identity_key
-from wire.documents import Identity
-from wire.fields import AgentId
 from wire.vocabulary import Role
 
 START_MS = 1_789_972_800_000  # 2026-09-21T06:00:00Z, Monday 11:30 in Indore: opens are allowed
@@ -82,9 +89,7 @@ TRUST = Trust(roots=(), registry=seal(INSTALLATION, "registry", encode(REGISTRY)
 @cache
 def authorities() -> Authorities:
     """What the cloud believes."""
-    return accept(
-        anchor(ROOT_ENVELOPE, ROOT_PIN), TRUST, latest_ms=START_MS, is_production=False
-    )
+    return accept(anchor(ROOT_ENVELOPE, ROOT_PIN), TRUST, latest_ms=START_MS, is_production=False)
 
 
 @cache

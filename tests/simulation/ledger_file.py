@@ -1,8 +1,8 @@
 """The ledger's file in the simulated world: made from a template, cut into, backed up, restored.
 
-Rules kept here: the schema is the product's own migration, run once per process and copied per seed;
-a cut writes the rows that an import of bills and cuts writes; a restore raises the generation and
-holds locks back, as an operator's restore does. The files lie in memory, where an fsync is free:
+Rules kept here: the schema is the product's own migration, run once per process and copied per
+seed; a cut writes the rows that an import of bills and cuts writes; a restore raises the
+generation and holds locks back, as an operator's restore does. The files lie in memory, where an fsync is free:
 durability settings stay as the product sets them. A crash here is a process that dies, never a
 power cut, so nothing of what was committed is lost.
 """
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import sqlalchemy
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
@@ -114,7 +113,7 @@ class LedgerFile:
         self.store = open_store(sqlite_url(self.path))
         self._fails_in = 0
         event.listen(self.store, "before_cursor_execute", self._maybe_fail)
-        event.listen(self.store, "commit", self._maybe_fail)
+        event.listen(self.store, "commit", self._maybe_fail_commit)
 
     def begin(self) -> None:
         """A new, empty ledger."""
@@ -126,7 +125,7 @@ class LedgerFile:
         self.store.dispose()
 
     def fail_once(self, statements: int) -> None:
-        """Let the database fail at the given statement from now."""
+        """Let the database fail at the given statement from now, or at the commit before it."""
         self._fails_in = statements
 
     def never_fail(self) -> None:
@@ -138,6 +137,11 @@ class LedgerFile:
             self._fails_in -= 1
             if not self._fails_in:
                 raise OperationalError("simulated", {}, sqlite3.OperationalError("disk I/O error"))
+
+    def _maybe_fail_commit(self, *_: object) -> None:
+        if self._fails_in:
+            self._fails_in = 1
+            self._maybe_fail()
 
     def reader(self) -> sqlite3.Connection:
         """A connection of the checks; it sees what is committed."""

@@ -1,4 +1,4 @@
-"""Two hundred seeds of the whole walk under every fault there is; I1 to I9, I13 and I15 at each step.
+"""Two hundred seeds of the whole walk under every fault: I1 to I10, I13 and I15 at each step.
 
 A failure names its seed and the command that shows its history again.
 """

@@ -27,7 +27,9 @@ from tests.simulation.schedule import Schedule
 from wire.fields import AgentId
 from wire.topics import agent_subscriptions, engine_subscriptions, intake_subscriptions
 
-LIVENESS_MS = 4 * 3_600_000  # the ladder's last rung is an hour; a lost answer costs 17 minutes more
+LIVENESS_MS = (
+    4 * 3_600_000
+)  # the ladder's last rung is an hour; a lost answer costs 17 minutes more
 DOWN_MAX_MS = 90_000
 LEAST_EVENTS = 300  # in the safety phase: a seed of little bad luck goes on until it has so many
 MORE_MS = 300_000
@@ -65,8 +67,7 @@ class World:
     def is_as_sent(self, delivery: Delivery) -> bool:
         """Whether a delivery is what somebody published, on its own topic."""
         return (
-            not delivery.is_retained
-            and self.broker.origin.get(delivery.payload) == delivery.topic
+            not delivery.is_retained and self.broker.origin.get(delivery.payload) == delivery.topic
         )
 
     def _fit_meters(self) -> None:
@@ -142,6 +143,8 @@ class World:
         """A process died: its connection breaks, and it comes back after a while."""
         self.broker.disconnect(party)
         wait_ms = int(DOWN_MAX_MS * self.randomness.random() ** 3)
+        if not self.is_healed and self.randomness.random() < 0.03:
+            wait_ms *= 12  # longer than a command lives
 
         def back() -> None:
             start()

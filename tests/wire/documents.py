@@ -218,6 +218,10 @@ def _registry_keys() -> Iterator[DocumentCase]:
             "root keys stand in root documents",
             registry_key("stranger", Entry(role=Role.ROOT, subject="R. Joshi")),
         ),
+        "root-key-as-approver": (
+            "a key of the current root in an online role: it would be there to be stolen",
+            registry_key("root-2-b", Entry(role=Role.APPROVER, subject="P. Iyer")),
+        ),
         "small-order-key": ("order 1", replaced(guard, public=SMALL_ORDER)),
         "order-8-key": ("order 8", replaced(guard, public=ORDER_8)),
         "key-not-on-curve": ("no point at all", replaced(guard, public=NOT_A_POINT)),

@@ -80,10 +80,12 @@ AGENT_STATE: dict[str, Any] = {
     "meter_opens": 0,
     "agent_opens": 0,
     "reached": 500,
-    "made": 6,
-    "head": HEADS[6],
+    "made": 0,
+    "head": HEADS[0],
     "filed_through": 0,
 }
+# A journal of the six items of chain.json; it knows the command that item 1 ended.
+SIX_ITEMS: dict[str, Any] = {"made": 6, "head": HEADS[6]}
 INTAKE_STATE: dict[str, Any] = {
     "intake": INTAKE,
     "spool": SPOOL,
@@ -95,6 +97,7 @@ ENGINE_STATE: dict[str, Any] = {
     "now_ms": NOW_MS,
     "journal": JOURNAL,
     "highest_hello": [5, 8],
+    "highest_nonce": NONCE,  # of that hello
     "filed_through": 0,
     "spool": SPOOL,
     "stored_through": 4_710,
@@ -274,7 +277,7 @@ def _marks_at_the_agent() -> Iterator[Case]:
             {"ignored": True, "alarm": "history_forked"},
         ),
     ):
-        yield _case(f"filed-of-{name}", says, body, verdict)
+        yield _case(f"filed-of-{name}", says, body, verdict, given=SIX_ITEMS)
     older = replaced(RESUME, lifts_ms=NOW_MS - 1)
     says = "it lifts stops up to one millisecond before the one that holds"
     verdict = {"is_frozen": True, "stop_ms": NOW_MS, "lifted_ms": NOW_MS - 1}
@@ -315,6 +318,12 @@ def _at_the_engine() -> Iterator[Case]:
     fields: dict[str, Any] = {"needs": "engine", "receiver": None}
     for name, says, body, verdict in (
         ("same-number", "boot 5, number 8 again", hello(number=8), {"ignored": True}),
+        (
+            "same-number-other-nonce",
+            "boot 5 has said its hello 8 already, with another nonce: a restored or copied disk",
+            hello(number=8, nonce=NEXT_NONCE),
+            {"welcome": "rolled_back"},
+        ),
         (
             "lower-boot",
             "boot 4 after boot 5: nothing changes",

@@ -40,7 +40,9 @@ def test_file_imported_again_changes_nothing_and_is_no_failure(config, file):
 
 def test_dry_run_says_what_would_be_and_writes_nothing(config, file):
     said = done("import", "accounts", file, "--dry-run", "--config", config)
-    assert said.endswith("2 added, 0 changed, 0 were there already (dry run: nothing was written)\n")
+    assert said.endswith(
+        "2 added, 0 changed, 0 were there already (dry run: nothing was written)\n"
+    )
     assert account_count(config) == 0
 
 

@@ -6,7 +6,7 @@ from cloud.cli.processes import make_engine
 from cloud.configuration import Installation
 from cloud.schema import ledger
 from cloud.store import open_store, reading
-from tests.cloud.cli.commands import done, refused
+from tests.cloud.cli.commands import done, refused, relight
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -58,4 +58,9 @@ def test_agent_whose_name_is_no_id_makes_no_installation(tmp_path):
 
 def test_port_that_cannot_be_makes_no_installation(tmp_path):
     refused("init", tmp_path / "i", "--broker-port", "0")
+    assert not (tmp_path / "i").exists()
+
+
+def test_intake_port_that_cannot_be_is_a_usage_error(tmp_path):
+    assert relight("init", tmp_path / "i", "--intake-port", "0").exit_code == 2
     assert not (tmp_path / "i").exists()

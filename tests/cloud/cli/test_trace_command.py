@@ -13,7 +13,9 @@ def known(config, tmp_path):
     path.write_text("account_id,zone,language\nN-1,INDORE-EAST,hi\n")
     done("import", "accounts", path, "--config", config)
     path = tmp_path / "bills.csv"
-    path.write_text("bill_id,account_id,amount,issued_on,due_on\nB-1,N-1,1842.50,2026-01-01,2026-01-15\n")
+    path.write_text(
+        "bill_id,account_id,amount,issued_on,due_on\nB-1,N-1,1842.50,2026-01-01,2026-01-15\n"
+    )
     done("import", "bills", path, "--config", config)
     return config
 
