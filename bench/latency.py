@@ -25,7 +25,7 @@ from bench.world import (
     order_of,
     payment_of,
 )
-from cloud.cli.installation import DASHBOARD, ENGINE
+from cloud.cli.installation import ENGINE, LIVE_READER
 from cloud.cli.processes import clock_ms
 from cloud.live import DAY_MS
 from wire.link import Link
@@ -65,7 +65,7 @@ def percentile(ordered: list[float], percent: int) -> float:
 
 
 async def _measure(bench: BenchWorld) -> list[float]:
-    settings = bench.installation.link_settings(DASHBOARD, ("live/step/+",))
+    settings = bench.installation.link_settings(LIVE_READER, ("live/step/+",))
     link = Link(settings, randomness=random.Random(1))
     closed: dict[str, float] = {}
     tasks = [asyncio.create_task(link.run()), asyncio.create_task(_listen(link, closed))]
@@ -101,11 +101,10 @@ async def _listen(link: Link, closed: dict[str, float]) -> None:
         deliveries = await link.receive(64)
         now = time.perf_counter()
         link.acknowledge(deliveries)
-        for one in deliveries:
-            if one.topic != LIVE_SUMMARY:
-                step = json.loads(one.payload)
-                if step["step"] == "closed":
-                    closed.setdefault(step["meter"], now)
+        steps = [json.loads(one.payload) for one in deliveries if one.topic != LIVE_SUMMARY]
+        for step in steps:
+            if step["step"] == "closed":
+                closed.setdefault(step["meter"], now)
 
 
 def _pseudonyms(bench: BenchWorld, meters: list[str]) -> dict[str, str]:

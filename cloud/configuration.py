@@ -2,7 +2,8 @@
 
 Rules kept here: every path is relative to the file itself; an unknown key, a wrong type or a
 missing file is refused with the file, the key and the cure; secrets stand in files of mode 0600,
-never in the configuration; an expired registry is warned of and stops no payment and no close (R12).
+never in the configuration; an expired registry is warned of and stops no payment and no close
+(R12).
 """
 
 import logging

@@ -62,6 +62,8 @@ def greet(
     if verdict in (JournalVerdict.RETIRED, JournalVerdict.ROLLED_BACK):
         if now_ms - agent.turned_away_at_ms >= TURNED_AWAY_EVERY_MS:
             _note(transaction, hello.agent, turned_away_at_ms=now_ms)
+            # A disk of before the first registry would never understand why it is turned away.
+            greeted.outgoing += _newer_trust(hello, facts)
             greeted.outgoing.append(_welcome(hello, agent, journal, (verdict, now_ms), facts))
         return
     is_fresh = journal is None or hello.boot > journal.boot
@@ -82,11 +84,7 @@ def greet(
         software=hello.software,
         trust_version=hello.trust_version,
     )
-    # Trust first: a welcome under a key the agent does not know yet is junk to it.
-    if hello.trust_version < facts.authorities.registry_version:
-        payload = encode(facts.authorities.documents())
-        topic = directed_topic(MessageType.TRUST, hello.agent)
-        greeted.outgoing.append(Outgoing(topic=topic, payload=payload))
+    greeted.outgoing += _newer_trust(hello, facts)
     agent = _agent_row(transaction, hello.agent)
     greeted.outgoing.append(_welcome(hello, agent, journal, (verdict, now_ms), facts))
     greeted.agents_with_work.add(hello.agent)
@@ -98,6 +96,14 @@ def greet(
                 transaction, now_ms=now_ms, agent_id=hello.agent, limit=BURST_MAX
             )
         ]
+
+
+def _newer_trust(hello: Hello, facts: LedgerFacts) -> list[Outgoing]:
+    """Trust goes first: a welcome under a key the agent does not know yet is junk to it."""
+    if hello.trust_version >= facts.authorities.registry_version:
+        return []
+    topic = directed_topic(MessageType.TRUST, hello.agent)
+    return [Outgoing(topic=topic, payload=encode(facts.authorities.documents()))]
 
 
 def _agent_row(transaction: Connection, agent_id: str) -> Found:

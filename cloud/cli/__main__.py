@@ -14,13 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from cloud.cli.demo import run_demo
 from cloud.cli.demo_world import DemoError
 from cloud.cli.installation import (
-    DASHBOARD,
     DESK,
     DOCTOR,
     ENGINE,
     GUARD,
     INTAKE,
     INTAKE_SCOPE,
+    LIVE_READER,
     PROVIDER,
     DevelopmentPlan,
     make_development_installation,
@@ -99,7 +99,7 @@ def broker_init(folder: Path, port: int, agents: tuple[str, ...]) -> None:
         guards=(GUARD,),
         intakes=((INTAKE, (PROVIDER,)),),
         desks=(DESK,),
-        dashboards=(DASHBOARD,),
+        dashboards=(LIVE_READER,),
         doctors=(DOCTOR,),
         agents=agents,
     )

@@ -162,7 +162,9 @@ def _note_steps(story: Story, found: Trace, sent_at_ms: int, answered_at_ms: int
         (answered_at_ms, "answered 200: stored durably"),
         *((step.at_ms, step.text) for step in found.steps if step.at_ms >= sent_at_ms),
     ]
-    story.steps = [{"name": name, "at_ms": at_ms} for at_ms, name in sorted(steps)]
+    # A stable sort: steps of one millisecond stay in the order of the walk.
+    steps.sort(key=lambda step: step[0])
+    story.steps = [{"name": name, "at_ms": at_ms} for at_ms, name in steps]
     story.facts["paid_to_acknowledged_ms"] = steps_end(story) - sent_at_ms
 
 

@@ -125,13 +125,13 @@ def demo_world(folder: Path) -> Iterator[DemoWorld]:
         ),
         now_ms=clock_ms(),
     )
-    _import_consumers(world)
     for place, agent in enumerate(AGENTS):
         write_agent(world, agent, _meters(place), dark=[DARK_METER])
     try:
         world.start("broker", ("cloud.cli", "broker", "run", str(folder / "broker")))
         world.wait_for("broker", lambda: is_listening(world.broker_port))
         world.start("cloud", ("cloud.cli", "up", "--config", str(world.config)))
+        _import_consumers(world)  # meanwhile the engine starts, so no agent's first hello is lost
         for agent in AGENTS:
             config = folder / "agents" / agent / "agent.toml"
             world.start(agent, ("edge_agent", "run", str(config)))

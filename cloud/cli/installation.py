@@ -23,7 +23,7 @@ from wire.key_files import PRIVATE_MODE, write_whole
 ENGINE = "ENGINE-1"
 GUARD = "GUARD-1"
 INTAKE = "INTAKE-1"
-DASHBOARD = "DASHBOARD-1"
+LIVE_READER = "LIVE-1"
 DESK = "DESK-1"
 DOCTOR = "DOCTOR-1"
 PROVIDER = "RAZORPAY"
@@ -72,7 +72,7 @@ def make_development_installation(
             guards=(GUARD,),
             intakes=((INTAKE, (PROVIDER,)),),
             desks=(DESK,),
-            dashboards=(DASHBOARD,),
+            dashboards=(LIVE_READER,),
             doctors=(DOCTOR,),
             agents=tuple(plan.agents),
         ),

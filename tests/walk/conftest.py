@@ -10,7 +10,7 @@ FAST, SLOW = "AGENT-1", "AGENT-2"
 # A slow line leaves commands unfinished long enough to be killed in the middle of them.
 PLAN = {
     FAST: AgentPlan(meters=112),
-    SLOW: AgentPlan(meters=60, latency_ms=(100, 200), actuation_ms=300),
+    SLOW: AgentPlan(meters=70, latency_ms=(100, 200), actuation_ms=300),
 }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Select, func, select
 
 from cloud.schema import commands, entries, episodes, filed_items, payment_items, payments
 from cloud.store import Found, reading
+from cloud.vocabulary import EntryHead
 from tests.walk.installation import Walk
 from tests.walk.provider import Consumer
 
@@ -89,17 +90,17 @@ def until_closed(walk: Walk, consumers: Sequence[Consumer]) -> None:
 
 
 def demand_posted_once(walk: Walk, consumers: Sequence[Consumer]) -> None:
-    """I2: one payment row each, and its posting stands once, on its two heads."""
+    """I2: one payment each, posted once; bill, charges and payment leave nothing owed."""
     found = rows(walk, posted(consumers))
     assert sorted(one.account_id for one in found) == sorted(one.account for one in consumers)
-    query = (
-        select(entries.c.account_id, entries.c.amount_paise)
-        .where(entries.c.account_id.in_([one.account for one in consumers]))
-        .where(entries.c.posting.like("captured %"))
-    )
+    query = select(entries).where(entries.c.account_id.in_([one.account for one in consumers]))
     lines = rows(walk, query)
-    assert Counter(one.account_id for one in lines) == {one.account: 2 for one in consumers}
-    assert sum(one.amount_paise for one in lines) == 0
+    held = Counter(one.account_id for one in lines if one.head == EntryHead.PROVIDER)
+    assert held == {one.account: 1 for one in consumers}
+    owed: Counter[str] = Counter()
+    for one in lines:
+        owed[one.account_id] += one.amount_paise if one.head == EntryHead.RECEIVABLE else 0
+    assert set(owed.values()) == {0}
 
 
 def demand_closed_once(walk: Walk, consumers: Sequence[Consumer]) -> None:
