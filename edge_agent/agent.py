@@ -38,6 +38,7 @@ TRIM_PERIOD_MS = 3_600_000
 TRIM_PAUSE_MS = 1_000  # between two full portions, so that commands are not kept waiting
 ALARM_PERIOD_MS = 3_600_000  # the same alarm at most once an hour: nobody floods the journal (I13)
 ANEW_PERIOD_MS = 60_000  # journals put aside, at most one a minute
+BOOT_STEP_BYTES = 4  # a restored disk must not reach the boot it lost (docs/decisions/0008)
 UNJUDGED_MAX = 16  # stops and resumes that arrived before any time was known
 
 _TURNS = {
@@ -80,7 +81,8 @@ class Agent:
             self.settings, self.journal, self._roster, self._elapsed_ms, self._new_id
         )
         with self.journal.transaction(standing.running_ms):
-            self.journal.change(boot=standing.boot + 1)
+            step = 1 + int.from_bytes(self._new_id(BOOT_STEP_BYTES), "big")
+            self.journal.change(boot=standing.boot + step)
         installation = self._greeting.ring.installation
         self._filing = Filing(self.settings, self.journal, installation)
         facts = FactSources(

@@ -116,7 +116,10 @@ def run_up(config: Path) -> None:
 
 
 async def _mind(config: Path, names: tuple[str, ...]) -> None:
-    await asyncio.gather(*(_keep(config, name) for name in names))
+    # A group, not gather: gather ends with the first that ends, and would leave the other running.
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(_keep(config, name))
 
 
 async def _keep(config: Path, name: str) -> None:

@@ -16,7 +16,7 @@ from edge_agent.relay import AskToAct, Leave, Pause, RelayJob, operate
 from edge_agent.roster import Roster, RosterMeter
 from edge_agent.settings import AgentSettings, Effects
 from tests.simulation.broker import Delivery
-from tests.simulation.installation import ROOT_ENVELOPE, ROOT_PIN, key
+from tests.simulation.installation import DAY_MS, ROOT_ENVELOPE, ROOT_PIN, key
 from tests.simulation.ledger_file import folder
 from tests.simulation.meter_line import MeterLine
 from tests.simulation.one_failure import fail_once
@@ -64,6 +64,10 @@ class AgentParty:
         self.life += 1
         self.is_up = True
         journal = Journal.open(self.path, AgentId(self.name), self._world.randomness.randbytes)
+        if self._world.plan.has_thief and self.life == 1:
+            # Old enough that no cap of a new journal hides what a thief's open would do.
+            with journal.transaction(2 * DAY_MS):
+                pass
         self.agent = Agent(
             settings=self._settings,
             journal=journal,

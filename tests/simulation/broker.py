@@ -107,8 +107,11 @@ class Broker:
         levels = topic.split("/")
         for name, session in self._sessions.items():
             if any(_matches(one, levels) for one in session.filters):
-                for _ in range(self._copies()):
+                copies = self._copies()
+                for _ in range(copies):
                     self._send(name, Delivery(topic, payload))
+                if not copies and self._randomness.random() < 0.3:
+                    self._misdeliver(name, topic, payload)
 
     def _copies(self) -> int:
         if self.is_healed:
@@ -173,6 +176,15 @@ class Broker:
             if is_wished and session.is_connected:
                 self._schedule.note("broker", "replays", kind, topic, "to", name)
                 self._arrive(name, delivery)
+
+    def _misdeliver(self, name: str, topic: str, payload: bytes) -> None:
+        """Instead of the message itself: on another topic of its kind, or as a retained one."""
+        if self._randomness.random() < 0.5:
+            delivery = Delivery(topic, payload, is_retained=True)
+        else:
+            delivery = Delivery(self._elsewhere(topic), payload)
+        self._schedule.note("broker", "misdelivers", delivery.topic, "to", name)
+        self._send(name, delivery)
 
     def _elsewhere(self, topic: str) -> str:
         """The topic of another message it saw, best of the same type."""

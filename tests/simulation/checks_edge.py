@@ -163,11 +163,6 @@ class EdgeChecks:
         if outcome == "refused" and reason not in _KEEP_COUNTER and not self._is_read(life, key):
             self._judged[meter] = max(self._judged.get(meter, (0, 0)), (epoch, sequence_ms))
         self._check_reading(party, item)
-        if outcome in _NEVER_MOVE and key in self._moved:
-            raise Violation(
-                f"I6: {party.name} calls {command_id.hex()} of {meter} {outcome} {reason or ''},"
-                " and it had told the relay to move"
-            )
         is_done = outcome in ("closed", "already_closed")
         if is_done and not (after and after[0]):
             raise Violation(f"I8: {outcome} of {meter} without a closed reading: {after}")
@@ -195,6 +190,19 @@ class EdgeChecks:
         told = [reading.output, reading.control_state, reading.control_mode]
         self._readings[job.command_id] = (told, contact_is_closed)
 
+    def never_moved(self) -> None:
+        """I6: what was called refused, withdrawn or superseded is the cause of no movement.
+
+        docs/protocol.md lets one case through: told to move before a crash, read back as not moved
+        after it, and expired meanwhile is `refused expired`, even if a slow contact follows later.
+        """
+        causes = {one.who for many in self._world.movements.causes.values() for one in many}
+        for key, item in self.finals.items():
+            outcome, reason = item[6], item[7]
+            never_moves = outcome in _NEVER_MOVE and reason != "expired"
+            if never_moves and key in self._moved and key[1] in causes:
+                raise Violation(f"I6: {key[1].hex()} moved {item[3]} and is {outcome} {reason}")
+
     def moves(self, party: "AgentParty", job: RelayJob, action: Action) -> None:
         """The relay is about to be told to move: is everything there that must be?"""
         life = self._lives[party.name]
@@ -210,6 +218,9 @@ class EdgeChecks:
         for wanted in ("received", "actuating"):
             if (wanted, job.meter) not in steps:
                 raise Violation(f"I5: {name} without '{wanted}' in the journal")
+        told = self._readings.get(job.command_id)
+        if told is None or (action is Action.CLOSE and told[0][:2] == [True, 1]):
+            raise Violation(f"I6: {name}, though the relay was read as {told}")
         if ("outcome", job.meter) in steps:
             raise Violation(f"I6: {name} after its final word")
         body = read_item(

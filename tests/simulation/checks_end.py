@@ -99,6 +99,7 @@ def check_end(world: "World") -> None:
     _check_money(world)
     _check_explained(world)
     _check_movements(world)
+    world.edge.never_moved()
     _check_journals(world)
 
 

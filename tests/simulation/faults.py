@@ -176,9 +176,8 @@ class Faults:
             )
         )
         keys = world.randomness.choice(
-            ([key("engine")], [key("guard")], [key("engine"), key("stranger")],
-             [key("engine"), key("guard")])
-        )  # fmt: skip
+            ([key("engine")], [key("guard")], [key("engine"), key("stranger")])
+        )
         payload = seal(INSTALLATION, "command", body, keys)
         topic = command_topic(AgentId(agent), MeterId(meter))
         world.note("thief", "opens", meter, len(keys))

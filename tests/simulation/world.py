@@ -143,8 +143,8 @@ class World:
         """A process died: its connection breaks, and it comes back after a while."""
         self.broker.disconnect(party)
         wait_ms = int(DOWN_MAX_MS * self.randomness.random() ** 3)
-        if not self.is_healed and self.randomness.random() < 0.03:
-            wait_ms *= 12  # longer than a command lives
+        if party in self.agents and not self.is_healed and self.randomness.random() < 0.1:
+            wait_ms = self.randomness.randint(600_000, 1_300_000)  # longer than a command lives
 
         def back() -> None:
             start()

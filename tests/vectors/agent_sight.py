@@ -1,4 +1,4 @@
-"""What an expectation of the vectors means at an agent: one check for each word of docs/vectors.
+"""What an expectation of the vectors means at an agent: one check for each of its words.
 
 `StepSeen` remembers how the agent stood before a step; `expect` compares. An unknown word is an
 error, so that no expectation is read over.
@@ -61,7 +61,7 @@ def _moves(seen: StepSeen, value: int) -> None:
     assert seen.world.moves == value
 
 
-def _not_now(seen: StepSeen, _: bool) -> None:
+def _not_now(seen: StepSeen, _: Any) -> None:
     assert seen.world.rows() == seen.before
     assert seen.world.agent.not_now.total() == seen.not_now + 1
     assert (seen.world.told_now, seen.world.moves) == ([], seen.moves)
@@ -90,7 +90,7 @@ def _floor(seen: StepSeen, value: list[int]) -> None:
     assert [standing.floor_epoch, standing.floor_sequence_ms] == value
 
 
-def _ignored(seen: StepSeen, value: bool) -> None:
+def _ignored(seen: StepSeen, value: Any) -> None:
     assert value is True
     row = next(one for one in seen.before if one.startswith('INSERT INTO "standing"'))
     assert row in seen.world.rows(), f"{row} was changed"
@@ -101,7 +101,7 @@ def _alarm(seen: StepSeen, value: str) -> None:
     assert seen.alarms == [value]
 
 
-def _is_frozen(seen: StepSeen, value: bool) -> None:
+def _is_frozen(seen: StepSeen, value: Any) -> None:
     assert seen.world.agent.journal.standing.is_stopped is value
     assert seen.alarms == []
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edge_agent.agent import Agent
+from edge_agent.agent import BOOT_STEP_BYTES, Agent
 from edge_agent.command_rows import Step
 from edge_agent.journal import Journal
 from edge_agent.relay import Answer, MoveRelay, Request
@@ -87,6 +87,8 @@ class AgentWorld(Relays):
             return bytes(self.state["journal"])
         if size == 16 and self.nonces:
             return self.nonces.pop(0)
+        if size == BOOT_STEP_BYTES:
+            return bytes(size)  # the smallest step: the boots of the vectors follow each other
         self.drawn += 1
         return self.drawn.to_bytes(size, "big")
 
@@ -260,9 +262,7 @@ class AgentWorld(Relays):
     def finals(self, command_id: bytes) -> list[CommandItem]:
         """Every final item about a command."""
         return [
-            one
-            for one in self.told()
-            if isinstance(one, CommandItem) and one.command == command_id
+            one for one in self.told() if isinstance(one, CommandItem) and one.command == command_id
         ]
 
     def rows(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an expectation of the vectors means at an engine: one check for each word of docs/vectors."""
+"""What an expectation of the vectors means at an engine: one check for each of its words."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +40,7 @@ class StepSeen:
         return self.world.alarms()[len(self.alarms) :]
 
 
-def _ignored(seen: StepSeen, _: bool) -> None:
+def _ignored(seen: StepSeen, _: Any) -> None:
     """Nothing of it is in the ledger, and nobody is answered."""
     assert seen.world.everything() == seen.before
     assert [one.topic for one in seen.world.left if not one.topic.startswith("live/")] == []
@@ -54,7 +54,7 @@ def _welcome(seen: StepSeen, value: str) -> None:
         assert {one[0] for one in changed} <= {"agents"}, "only when it was turned away"
 
 
-def _raised_floor(seen: StepSeen, value: bool) -> None:
+def _raised_floor(seen: StepSeen, value: Any) -> None:
     found = welcome(seen.world.left)
     query = select(meters.c.last_epoch, meters.c.last_sequence)
     highest = max((row[0], row[1]) for row in seen.world.ledger.rows(query))
@@ -68,9 +68,7 @@ def _filed(seen: StepSeen, value: list[Any]) -> None:
     if told:
         assert [told[-1].through, told[-1].head] == value
     through, head = value
-    welcomed = seen.world.ledger.rows(
-        select(filed_items.c.number).order_by(filed_items.c.number)
-    )
+    welcomed = seen.world.ledger.rows(select(filed_items.c.number).order_by(filed_items.c.number))
     assert [row[0] for row in welcomed][:through] == list(range(1, through + 1))
     journals = seen.world.ledger.rows(select(commands.metadata.tables["journals"]))
     assert [(row.through, row.head) for row in journals] == [(through, head)]
@@ -102,16 +100,16 @@ def _quarantined(seen: StepSeen, value: list[int]) -> None:
     assert [tuple(row) for row in states] == [("published", None)]
 
 
-def _alarm(seen: StepSeen, value: str | bool) -> None:
+def _alarm(seen: StepSeen, value: Any) -> None:
     assert seen.new_alarms == [value] if isinstance(value, str) else len(seen.new_alarms) == 1
 
 
-def _opens_suspended(seen: StepSeen, value: bool) -> None:
+def _opens_suspended(seen: StepSeen, value: Any) -> None:
     (row,) = seen.world.ledger.rows(select(agents.c.suspended_at_ms))
     assert (row[0] is not None) is value
 
 
-def _opens_allowed(seen: StepSeen, value: bool) -> None:
+def _opens_allowed(seen: StepSeen, value: Any) -> None:
     """R1, of what is stored: fresh, of the current generation, and every number it names here."""
     rows = seen.world.ledger.rows(select(spools))
     numbers = {row[0] for row in seen.world.ledger.rows(select(payment_items.c.number))}

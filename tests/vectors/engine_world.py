@@ -133,9 +133,7 @@ class EngineWorld:
 
     def _episode(self, meter: str, at_ms: int) -> int:
         table = engine_world.episodes
-        account = self.ledger.value(
-            select(meters.c.account_id).where(meters.c.meter_id == meter)
-        )
+        account = self.ledger.value(select(meters.c.account_id).where(meters.c.meter_id == meter))
         row = {
             "account_id": account,
             "meter_id": meter,

@@ -74,5 +74,3 @@ class IntakeWorld:
 
     def close(self) -> None:
         self.spool.close()
-
-

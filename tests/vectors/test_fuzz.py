@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from edge_agent.settings import NOTHING
 from tests.vectors import mutations
 from tests.vectors.agent_world import AgentWorld, state_of, trust_message
 from tests.vectors.engine_world import EngineWorld
@@ -15,7 +16,7 @@ from tests.vectors.engine_world import state_of as engine_state_of
 from tests.wire import vectors
 from tests.wire.vectors import Message
 from wire.checking import Checked, check
-from wire.messages import Command
+from wire.messages import Command, CommandItem
 
 SEED = 20_260_921
 BROKEN = 11_000
@@ -43,12 +44,18 @@ def batches(messages):
     return [given[start : start + BATCH] for start in range(0, len(given), BATCH)]
 
 
-def genuine_to_agent(world, message):
-    """Whether steps 1 to 7 let it through to this agent."""
-    ring = world.agent._greeting.ring
-    at_ms, receiver = world.agent._greeting.latest_ms(), world.state["agent"]
-    found = check(message, ring, at_ms=at_ms, receiver=receiver)
-    return found if isinstance(found, Checked) else None
+def parted(messages, verdict_on):
+    """(junk, genuine): what steps 1 to 7 say, and the ids of the genuine commands."""
+    junk, odd, commands = [], [], set()
+    for message in messages:
+        found = verdict_on(message)
+        if not isinstance(found, Checked):
+            junk.append(message)
+            continue
+        odd.append(message)
+        if isinstance(found.message, Command):
+            commands.add(found.digest[:16])
+    return junk, odd, commands
 
 
 def test_broken_messages_are_junk_to_agent_and_engine_and_leave_no_trace(agent, engine):
@@ -65,37 +72,44 @@ def test_broken_messages_are_junk_to_agent_and_engine_and_leave_no_trace(agent, 
 
 def test_signed_nonsense_breaks_no_agent_and_moves_a_relay_once_per_genuine_command(agent):
     """I5 and I6: whoever holds keys can ask for movements, one each, and for nothing else."""
-    commands = set()
-    for batch in batches(mutations.resigned(Random(SEED + 1), SIGNED)):
-        found = [one for one in map(lambda m: genuine_to_agent(agent, m), batch) if one]
-        commands |= {one.digest for one in found if isinstance(one.message, Command)}
-        rows, is_all_junk = agent.rows(), not found
+    ring, at_ms = agent.agent._greeting.ring, agent.now_ms
+    junk, odd, commands = parted(
+        mutations.resigned(Random(SEED + 1), SIGNED),
+        lambda one: check(one, ring, at_ms=at_ms, receiver=agent.state["agent"]),
+    )
+    rows = agent.rows()
+    for batch in batches(junk):
+        assert agent.deliver(*batch) == NOTHING
+    assert (agent.rows(), agent.moves) == (rows, 0)
+    assert agent.agent.junk.total() == len(junk)
+    for batch in batches(odd):
         agent.deliver(*batch)
-        assert not is_all_junk or agent.rows() == rows
         agent.elapsed_ms += STEP_MS
         agent.keep(agent.agent.due())
-    movements = [one for one in agent.told() if one.kind == "command" and one.acted_at_ms]
-    assert agent.moves == len({one.command for one in movements})
-    assert {one.command for one in movements} <= {one[:16] for one in commands}
-    assert len(commands) > 100
+    finals = [one for one in agent.told() if isinstance(one, CommandItem)]
+    moved = [one.command for one in finals if one.acted_at_ms is not None]
+    assert agent.moves == len(moved) == len(set(moved))
+    assert set(moved) <= commands
+    assert min(len(junk), len(odd)) > 1_000
+    assert moved
     assert agent.agent.is_welcomed
 
 
 def test_signed_nonsense_breaks_no_engine_and_junk_leaves_no_row(engine):
     ring, at_ms = vectors.keyring(), engine.state["now_ms"]
-    junk, odd = [], []
-    for message in mutations.resigned(Random(SEED + 2), SIGNED):
-        found = check(message, ring, at_ms=at_ms)
-        (odd if isinstance(found, Checked) else junk).append(message)
+    junk, odd, _ = parted(
+        mutations.resigned(Random(SEED + 2), SIGNED), lambda one: check(one, ring, at_ms=at_ms)
+    )
     before = engine.everything()
     for batch in batches(junk):
         assert engine.deliver(*batch, at_ms=at_ms) == []
     assert engine.everything() == before
-    assert len(odd) > 500
+    assert engine.engine.junk.total() == len(junk)
     for batch in batches(odd):
         at_ms += STEP_MS
         engine.deliver(*batch, at_ms=at_ms)
-    assert engine.postings() >= engine.postings_before
+    assert engine.everything() != before
+    assert min(len(junk), len(odd)) > 1_000
 
 
 def test_mutated_trust_messages_change_nothing_that_is_held(agent):

@@ -106,6 +106,22 @@ def test_refused_trust_message_is_counted_as_junk(row, tmp_path):
     world.agent.journal.close()
 
 
+def test_registry_believed_before_any_time_is_judged_at_the_welcome():
+    """I11: expired, it opens nothing; closes go on."""
+    (row,) = [one for one in TRUST if one["name"] == "expired-no-time-known"]
+    state = state_of({}, has_welcome=False)
+    world = AgentWorld(state, trust=row["payload"], open_relays=state["known_meters"][:1])
+    world.deliver(vectors.message(vectors.envelope("welcome")))
+    told = {}
+    for name in ("command-close", "command-open"):
+        world.deliver(vectors.message(vectors.envelope(name)))
+        (item,) = world.finals(vectors.envelope(name)["digest"][:16])
+        told[name] = (item.outcome, item.reason)
+    assert told["command-close"] == ("closed", None)
+    assert told["command-open"] == ("refused", "trust_expired")
+    assert world.moves == 1
+
+
 def test_trust_message_for_another_agent_is_junk(tmp_path):
     world = AgentWorld(state_of({}, has_welcome=False), path=tmp_path / "j.db", trust=b"")
     world.deliver(Message("trust/AG-INDORE-0418", trust_message()))

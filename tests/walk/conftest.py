@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from cloud.cli.processes import clock_ms
+from tests.walk.facts import until_heard
 from tests.walk.installation import AgentPlan, Walk
 
 FAST, SLOW = "AGENT-1", "AGENT-2"
@@ -19,7 +20,7 @@ def made(folder: Path, plan: dict[str, AgentPlan], *, made_at_ms: int) -> Iterat
     walk.build()
     try:
         walk.start_all()
-        walk.until_welcomed()
+        until_heard(walk, *plan)
         yield walk
     finally:
         walk.end()
@@ -35,5 +36,6 @@ def running(tmp_path_factory) -> Iterator[Walk]:
 def walk(running) -> Iterator[Walk]:
     """The installation with all its parts running; a part that fell over fails its test."""
     running.start_all()
+    until_heard(running, *PLAN)
     yield running
     assert running.traces() == []

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from sqlalchemy import Select, func, select
 
-from cloud.schema import commands, entries, episodes, filed_items, payment_items, payments
+from cloud.schema import (
+    commands,
+    entries,
+    episodes,
+    filed_items,
+    journals,
+    payment_items,
+    payments,
+)
 from cloud.store import Found, reading
 from cloud.vocabulary import EntryHead
 from tests.walk.installation import Walk
@@ -125,13 +133,14 @@ class JournalSteps:
 
     steps: tuple[tuple[bytes, str, int], ...]
     journal_id: bytes
+    boot: int
 
     @classmethod
     def read(cls, path: Path) -> "JournalSteps":
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             found = connection.execute("SELECT command_id, step, attempt FROM steps").fetchall()
-            ((journal_id,),) = connection.execute("SELECT journal_id FROM standing").fetchall()
-        return cls(tuple(found), journal_id)
+            ((journal_id, boot),) = connection.execute("SELECT journal_id, boot FROM standing")
+        return cls(tuple(found), journal_id, boot)
 
     def of(self, step: str, attempt: int = 1) -> set[bytes]:
         return {one for one, name, at in self.steps if (name, at) == (step, attempt)}
@@ -140,3 +149,15 @@ class JournalSteps:
     def acting(self) -> set[bytes]:
         """Commands whose relay was told to move and of which nothing more is known."""
         return self.of("actuating") - self.of("outcome")
+
+
+def until_heard(walk: Walk, *names: str) -> None:
+    """Until the engine has handled a hello of each agent's present boot."""
+    for name in names:
+        mine = JournalSteps.read(walk.journal(name))
+        heard = (
+            select(journals)
+            .where(journals.c.journal == mine.journal_id)
+            .where(journals.c.boot >= mine.boot)
+        )
+        walk.until(f"hello of {name}", waiting_for(walk, heard, 1))

@@ -10,25 +10,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy
-from sqlalchemy import func, select
 
 from cloud.cli.demo_world import free_ports
 from cloud.cli.installation import DevelopmentPlan, make_development_installation
 from cloud.configuration import Installation
-from cloud.schema import agents
-from cloud.store import open_store, reading
+from cloud.store import open_store
 from mosquitto.broker import command
 from mosquitto.configuration import Identity, Kind
 from tests.walk.provider import Consumer, Provider
 
-# Whatever is waited for and is not there by then is missing. The longest honest wait is a second
-# re-send after a killed broker: 10 s after the first, on an agent's or the intake's ladder.
+# Whatever is waited for and is not there by then is missing. The longest honest waits are a new
+# command after a void one (15 s) and a second re-send after a killed broker (10 s, 15 s).
 LONGEST_WAIT_S = 60.0
 STOP_WITHIN_S = 15.0
 LOOK_S = 0.01
@@ -55,6 +54,7 @@ class Walk:
     ports: list[int] = field(default_factory=lambda: free_ports(2))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     dark: dict[str, list[Consumer]] = field(default_factory=dict)
+    meters: dict[str, list[str]] = field(default_factory=dict)
 
     def build(self) -> None:
         broker_port, intake_port = self.ports
@@ -70,9 +70,11 @@ class Walk:
         )
         number = 1
         for agent, plan in self.plan.items():
-            self.dark[agent] = [Consumer(number + at, agent) for at in range(plan.meters)]
+            everybody = [Consumer(number + at, agent) for at in range(plan.meters)]
             number += plan.meters
-            self._write_agent(agent, plan)
+            self.meters[agent] = [one.meter for one in everybody]
+            self.dark[agent] = everybody
+            self.write_agent(agent)
         self._import([one for listed in self.dark.values() for one in listed])
 
     @property
@@ -108,14 +110,26 @@ class Walk:
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         for name in names:
+            connected = self.connections(name)
             with (logs / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
                     self.command(name), stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
             if name == "broker":
                 self.until("broker", lambda: is_listening(self.ports[0]))
-            if name in ("intake", "up"):
+            elif name in ("intake", "up"):
                 self.until("intake", lambda: is_listening(self.ports[1]))
+            else:
+                until_one_more = partial(self._is_connected_again, name, connected)
+                self.until(f"connection of {name}", until_one_more)
+
+    def connections(self, name: str) -> int:
+        """How often a part has connected to the broker, as the broker tells."""
+        client = "ENGINE-1" if name == "engine" else name
+        return self.log("broker").count(f" as {client} (")
+
+    def _is_connected_again(self, name: str, before: int) -> bool:
+        return self.connections(name) > before
 
     def start_all(self) -> None:
         """Start whatever of the installation does not run."""
@@ -173,26 +187,15 @@ class Walk:
             assert time.monotonic() < give_up_s, f"no {what} within {LONGEST_WAIT_S:.0f} s"
             time.sleep(LOOK_S)
 
-    def until_welcomed(self) -> None:
-        ledger = self.ledger()
-        heard = select(func.count()).select_from(agents).where(agents.c.heard_at_ms.is_not(None))
-
-        def all_heard() -> bool:
-            with reading(ledger) as connection:
-                return connection.scalar(heard) == len(self.plan)
-
-        self.until("hello of every agent", all_heard)
-        ledger.dispose()
-
     def ledger(self) -> sqlalchemy.Engine:
         return open_store(Installation(self.config).ledger_url())
 
     # What it is made of
 
-    def _write_agent(self, agent: str, plan: AgentPlan) -> None:
-        folder = self.folder / "agents" / agent
-        folder.mkdir(parents=True)
-        meters = [one.meter for one in self.dark[agent]]
+    def write_agent(self, agent: str, *, closed: Collection[str] = ()) -> None:
+        """Its files; `closed` are the relays that are closed when it starts, all others open."""
+        folder, plan, meters = self.folder / "agents" / agent, self.plan[agent], self.meters[agent]
+        folder.mkdir(parents=True, exist_ok=True)
         rows = "".join(f"{meter},S{meter},,simulated\n" for meter in meters)
         (folder / "roster.csv").write_text(f"meter,serial,flags,line\n{rows}", encoding="ascii")
         pin = (self.folder / "trust" / "pin").read_text(encoding="ascii").strip()
@@ -212,7 +215,7 @@ key = "{certificates}/{agent}.key"
 door = "meter_sim.door:open_door"
 [relay.options]
 meters = {meters}
-initially_open = {meters}
+initially_open = {[one for one in meters if one not in closed]}
 actuation_ms = {plan.actuation_ms}
 latency_ms = {list(plan.latency_ms)}
 """,

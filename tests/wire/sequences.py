@@ -89,6 +89,7 @@ def all_sequences() -> Iterator[Sequence]:
     yield from _welcomes()
     yield from _stops()
     yield from _filing()
+    yield from _refunds()
     yield from _payments()
     yield from _hellos()
 
@@ -242,7 +243,7 @@ def _filing() -> Iterator[Sequence]:
     )
 
 
-def _payments() -> Iterator[Sequence]:
+def _refunds() -> Iterator[Sequence]:
     def refund(number: int, object_id: str, amount: int) -> Any:
         fields = {"kind": "refunded", "object_id": object_id, "amount_paise": amount}
         return payment(payment_item(number, **{**fields, "payment_id": payment_item().payment_id}))
@@ -265,8 +266,16 @@ def _payments() -> Iterator[Sequence]:
                 refund(4_714, "rfnd_1", 50_000),
                 {"receipt": [[4_714, "duplicate"]], "posted_facts": 3},
             ),
+            deliver(
+                "the first refund with another amount: one of the two is wrong",
+                refund(4_715, "rfnd_1", 60_000),
+                {"receipt": [[4_715, "quarantined"]], "alarm": True, "posted_facts": 3},
+            ),
         ),
     )
+
+
+def _payments() -> Iterator[Sequence]:
     other_amount = payment(payment_item(4_712, amount_paise=1))
     other_raw = payment(payment_item(raw=made_up("another report", 32)))
     yield Sequence(
