@@ -154,6 +154,9 @@ class Commands:
                 continue  # superseded or withdrawn while it was read, or of a journal put aside
             refused = self._refused_at_last(pending)
             if refused is not None:
+                if pending.is_acting and refused[0] is not Outcome.REFUSED:
+                    # I6: an earlier boot told the relay to move, and it still may: not "withdrawn".
+                    refused = (Outcome.UNKNOWN, None)
                 self._end(pending, *refused, before=ask.reading)
                 continue
             if pending.attempts and not (pending.is_restarted and pending.attempts < ATTEMPTS_MAX):

@@ -119,14 +119,14 @@ def test_crash_behind_actuating_and_a_silent_meter_is_unknown(world):
 
 
 def test_withdrawal_behind_a_crash_keeps_the_second_movement_back(world):
-    """I6: what was acting has not moved, and now it may not any more."""
+    """I6: nothing moves it again; whether the first ACTION left before the crash, nobody knows."""
     close, withdraw = world.command("close"), world.command("withdraw")
     acting(world, close)
     world.crash()
     effects = world.greet()
     world.receive(withdraw)
     world.run(effects.jobs)
-    assert world.final_item(close).outcome == "withdrawn"
+    assert world.final_item(close).outcome == "unknown"
     assert world.final_item(withdraw).outcome == "too_late"
     assert not world.is_closed()
 

@@ -2,9 +2,9 @@
 
 Rules kept here: the schema is the product's own migration, run once per process and copied per
 seed; a cut writes the rows that an import of bills and cuts writes; a restore raises the
-generation and holds locks back, as an operator's restore does. The files lie in memory, where an fsync is free:
-durability settings stay as the product sets them. A crash here is a process that dies, never a
-power cut, so nothing of what was committed is lost.
+generation and holds locks back, as an operator's restore does. The files lie in memory, where an
+fsync is free: durability settings stay as the product sets them. A crash here is a process that
+dies, never a power cut, so nothing of what was committed is lost.
 """
 
 import atexit

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from cloud.cli.installation import DESK, DOCTOR, ENGINE, GUARD, INTAKE, LIVE_READER
 from tests.cloud.cli.commands import done, refused, relight
 
 
@@ -12,7 +13,8 @@ def test_broker_is_made_with_every_name(tmp_path):
     said = done("broker", "init", tmp_path / "b", "--port", "18884", "--agent", "A-1")
     assert f"relight broker run {tmp_path / 'b'}" in said
     certificates = {one.name for one in (tmp_path / "b" / "certificates").glob("*.crt")}
-    assert {"A-1.crt", "ENGINE-1.crt", "INTAKE-1.crt", "DASHBOARD-1.crt"} <= certificates
+    everybody = ("A-1", ENGINE, GUARD, INTAKE, DESK, LIVE_READER, DOCTOR)
+    assert {f"{one}.crt" for one in everybody} <= certificates
     assert "listener 18884 127.0.0.1" in (tmp_path / "b" / "mosquitto.conf").read_text()
 
 

@@ -1,4 +1,4 @@
-"""A registry that nobody renewed stops opens, never payments or closes, also over a restart (R12)."""
+"""A registry that nobody renewed stops opens, never payments or closes, over restarts too (R12)."""
 
 import logging
 
