@@ -89,6 +89,16 @@ def decide_accounts(
     return _decide(transaction, rows, context, is_retry=False)
 
 
+def decide_anew(
+    transaction: Connection, episode_ids: Collection[int], context: DecisionContext
+) -> Decided:
+    """R5.3: decide episodes whose command a restarted agent lost; no retry, so nothing waits."""
+    if not episode_ids:
+        return Decided()
+    rows = transaction.execute(_EPISODES, {"keys": list(episode_ids)}).all()
+    return _decide(transaction, rows, context, is_retry=False)
+
+
 def decide_again(
     transaction: Connection, episode_ids: Collection[int], context: DecisionContext
 ) -> Decided:
@@ -154,9 +164,7 @@ def _situations(
     locked: dict[str, set[LockKind]] = {}
     for account_id, kind in transaction.execute(_LOCKS, {"account_ids": account_ids}):
         locked.setdefault(account_id, set()).add(LockKind(kind))
-    credited = ledger.credited_since(
-        transaction, {row.account_id: row.created_at_ms for row in rows}
-    )
+    credited = ledger.credited_to(transaction, [row.id for row in rows])
     situations = {
         row.id: Situation(
             episode_id=row.id,
@@ -167,7 +175,7 @@ def _situations(
             is_ended=False,
             is_armed=row.state == EpisodeState.ARMED.value,
             quote_paise=quoted.get(row.id),
-            credited_paise=credited[row.account_id][0],
+            credited_paise=credited[row.id][0],
             locks=frozenset(locked.get(row.account_id, ())),
             installed_at_ms=row.installed_at_ms,
             mapped_account_id=row.mapped_account_id,
@@ -176,7 +184,7 @@ def _situations(
         )
         for row in rows
     }
-    return situations, {row.id: credited[row.account_id][1] for row in rows}
+    return situations, {row.id: credited[row.id][1] for row in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,7 +164,8 @@ class Engine:
             policy=self.settings.policy, now_ms=now_ms, random_bytes=self._random_bytes
         )
         steps = done.steps
-        outgoing, retries = self._greet(transaction, inbox.hellos, now_ms)
+        outgoing, voided = self._greet(transaction, inbox.hellos, now_ms)
+        retries: set[int] = set()
         ready: set[str] = {hello.agent for hello in inbox.hellos}
         if inbox.payments:
             taken = payments.take(transaction, inbox.payments, context.policy, now_ms=now_ms)
@@ -185,8 +186,11 @@ class Engine:
         if is_sweep:
             self._swept_at_ms = now_ms
             retries |= outbox.end_lapsed(transaction, now_ms=now_ms)
-        decided = decisions.decide_again(transaction, retries, context)
-        ready |= self._note_decided(decided, steps, now_ms)
+        for decided in (
+            decisions.decide_anew(transaction, voided, context),
+            decisions.decide_again(transaction, retries - voided, context),
+        ):
+            ready |= self._note_decided(decided, steps, now_ms)
         if ready or is_sweep:
             whom = None if is_sweep else ready
             fixed = publisher.fill(transaction, self.settings.signer, agent_ids=whom, now_ms=now_ms)

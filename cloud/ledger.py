@@ -15,12 +15,15 @@ from cloud.schema import entries, payments
 from cloud.vocabulary import EntryHead
 
 _INSERT_ENTRIES = insert(entries)
-_PAYMENTS_OF_ACCOUNTS = select(
-    payments.c.account_id,
-    payments.c.posted_at_ms,
-    payments.c.captured_at_ms,
-    payments.c.amount_paise - payments.c.returned_paise,
-).where(payments.c.account_id.in_(bindparam("account_ids", expanding=True)))
+_CREDITED = (
+    select(
+        payments.c.episode_id,
+        func.sum(payments.c.amount_paise - payments.c.returned_paise),
+        func.max(payments.c.captured_at_ms),
+    )
+    .where(payments.c.episode_id.in_(bindparam("episode_ids", expanding=True)))
+    .group_by(payments.c.episode_id)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,25 +99,22 @@ def balances(transaction: Connection, account_ids: Iterable[str]) -> dict[str, i
     return {account_id: int(owed) for account_id, owed in found}
 
 
-def credited_since(
-    transaction: Connection, since_ms: dict[str, int]
-) -> dict[str, tuple[int, int | None]]:
-    """Final money posted for each account since its time, and the newest capture among it.
+def credited_to(
+    transaction: Connection, episode_ids: Sequence[int]
+) -> dict[int, tuple[int, int | None]]:
+    """Final money posted while each episode was open, and the newest capture among it.
 
     Args:
         transaction: the caller's.
-        since_ms: per account, from when payments count.
+        episode_ids: the episodes asked about.
 
     Returns:
-        Per account: paise captured less paise returned, and the latest capture time (None: none).
+        Per episode: paise captured less paise returned, and the latest capture time (None: none).
     """
-    found = transaction.execute(_PAYMENTS_OF_ACCOUNTS, {"account_ids": list(since_ms)})
-    totals: dict[str, tuple[int, int | None]] = dict.fromkeys(since_ms, (0, None))
-    for account_id, posted_at_ms, captured_at_ms, paise in found:
-        if posted_at_ms >= since_ms[account_id]:
-            total, newest = totals[account_id]
-            totals[account_id] = (total + paise, max(captured_at_ms, newest or 0))
-    return totals
+    credited: dict[int, tuple[int, int | None]] = dict.fromkeys(episode_ids, (0, None))
+    for episode_id, paise, newest in transaction.execute(_CREDITED, {"episode_ids": episode_ids}):
+        credited[episode_id] = (int(paise), newest)
+    return credited
 
 
 def _entries(posting: Posting, now_ms: int) -> tuple[dict[str, object], dict[str, object]]:

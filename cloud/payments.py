@@ -65,6 +65,11 @@ _OPEN_ACCOUNTS = (
     .where(accounts.c.account_id.in_(bindparam("hints", expanding=True)))
     .where(accounts.c.closed_at_ms.is_(None))
 )
+_EPISODES = (
+    select(episodes.c.account_id, episodes.c.id)
+    .where(episodes.c.account_id.in_(bindparam("account_ids", expanding=True)))
+    .where(episodes.c.ended_at_ms.is_(None))
+)
 _INSERT_ITEMS = insert(payment_items)
 _INSERT_PAYMENTS = insert(payments)
 
@@ -210,6 +215,7 @@ def _post_captures(
         return
     posted = _payments(transaction, [one.payment for one in captures])
     owners = _owners(transaction, captures)
+    open_episodes = _open_episodes(transaction, owners.values())
     rows, postings = [], []
     for one in captures:
         if one.payment in posted:
@@ -217,7 +223,17 @@ def _post_captures(
             continue
         account_id = owners.get(one.fact)
         posted[one.payment] = (account_id, one.item.amount_paise)
-        rows.append(_payment_row(one, account_id, now_ms))
+        rows.append(
+            {
+                "provider": one.provider,
+                "payment_id": one.item.payment_id,
+                "account_id": account_id,
+                "episode_id": open_episodes.get(account_id or ""),
+                "amount_paise": one.item.amount_paise,
+                "captured_at_ms": one.item.happened_at_ms,
+                "posted_at_ms": now_ms,
+            }
+        )
         if account_id is None:
             one.end(ReceiptVerdict.MISPOSTED, "no_account")
             continue
@@ -230,15 +246,10 @@ def _post_captures(
     ledger.post(transaction, postings, now_ms=now_ms)
 
 
-def _payment_row(one: _Arrived, account_id: str | None, now_ms: int) -> dict[str, object]:
-    return {
-        "provider": one.provider,
-        "payment_id": one.item.payment_id,
-        "account_id": account_id,
-        "amount_paise": one.item.amount_paise,
-        "captured_at_ms": one.item.happened_at_ms,
-        "posted_at_ms": now_ms,
-    }
+def _open_episodes(transaction: Connection, account_ids: Iterable[str]) -> dict[str, int]:
+    """The open episode of each account that has one."""
+    given = {"account_ids": list(account_ids)}
+    return dict(transaction.execute(_EPISODES, given).all())
 
 
 def _payments(

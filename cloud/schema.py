@@ -337,12 +337,15 @@ payments = Table(
     Column("provider", Text, primary_key=True),
     Column("payment_id", Text, primary_key=True),
     _text("account_id", is_optional=True),  # NULL: misposted, waits for a person
+    # The episode that was open when it was posted: what a quote is covered by, whatever clocks say.
+    Column("episode_id", BigInt, ForeignKey("episodes.id"), nullable=True),
     _number("amount_paise"),
     _number("returned_paise", default=0),  # refunded, reversed or lost in a dispute
     _number("captured_at_ms"),
     _number("posted_at_ms"),
     CheckConstraint("amount_paise > 0", name="payment_is_positive"),
-    Index("payments_of_account", "account_id", "posted_at_ms"),
+    Index("payments_of_account", "account_id"),
+    Index("payments_of_episode", "episode_id"),
     sqlite_strict=True,
 )
 

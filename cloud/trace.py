@@ -129,7 +129,7 @@ def _episode(connection: Connection, name: str) -> _Told:
         return None
     until = row.ended_at_ms
     facts = list(episode_facts(connection, [number]))
-    facts += payment_facts(connection, _payments_between(connection, row.account_id, row))
+    facts += payment_facts(connection, _payments_of(connection, number))
     facts += _within(lock_facts(connection, [row.account_id]), row.created_at_ms, until)
     return f"episode {number} of account {row.account_id}, meter {row.meter_id}", facts
 
@@ -154,7 +154,7 @@ def _payment(connection: Connection, name: str) -> _Told:
 
 
 def _consequences(connection: Connection, key: PaymentKey) -> list[Fact]:
-    """The episodes that were open when the payment was posted, and the locks of their account."""
+    """The episode that was open when the payment was posted, and the locks of its account."""
     provider, payment_id = key
     payment = connection.execute(
         select(payments)
@@ -163,18 +163,13 @@ def _consequences(connection: Connection, key: PaymentKey) -> list[Fact]:
     ).one_or_none()
     if payment is None or payment.account_id is None:
         return []
-    touched = connection.execute(
-        select(episodes.c.id, episodes.c.ended_at_ms)
-        .where(episodes.c.account_id == payment.account_id)
-        .where(episodes.c.created_at_ms <= payment.posted_at_ms)
-        .where(episodes.c.ended_at_ms.is_(None) | (episodes.c.ended_at_ms >= payment.posted_at_ms))
-    ).all()
-    if not touched:
+    if payment.episode_id is None:
         return []
-    ends = [row.ended_at_ms for row in touched]
-    until = None if None in ends else max(ends)
+    until = connection.scalar(
+        select(episodes.c.ended_at_ms).where(episodes.c.id == payment.episode_id)
+    )
     locked = _within(lock_facts(connection, [payment.account_id]), payment.posted_at_ms, until)
-    return [*episode_facts(connection, [row.id for row in touched]), *locked]
+    return [*episode_facts(connection, [payment.episode_id]), *locked]
 
 
 def _account(connection: Connection, name: str) -> _Told:
@@ -204,7 +199,7 @@ def _meter(connection: Connection, name: str) -> _Told:
     rows = connection.execute(own).all()
     facts = list(episode_facts(connection, [episode.id for episode in rows]))
     for episode in rows:
-        keys = _payments_between(connection, episode.account_id, episode)
+        keys = _payments_of(connection, episode.id)
         facts += payment_facts(connection, keys)
     if row.read_at_ms is not None:
         word = "armed" if row.control_state == 2 else "closed" if row.output else "open"
@@ -229,17 +224,11 @@ def _command(connection: Connection, name: str) -> _Told:
     )
 
 
-def _payments_between(
-    connection: Connection, account_id: str, episode: sqlalchemy.Row[*tuple[object, ...]]
-) -> Sequence[PaymentKey]:
-    """The payments posted to an account while an episode was open."""
-    query = (
-        select(payments.c.provider, payments.c.payment_id)
-        .where(payments.c.account_id == account_id)
-        .where(payments.c.posted_at_ms >= episode.created_at_ms)
+def _payments_of(connection: Connection, episode_id: int) -> Sequence[PaymentKey]:
+    """The payments posted while an episode was open."""
+    query = select(payments.c.provider, payments.c.payment_id).where(
+        payments.c.episode_id == episode_id
     )
-    if episode.ended_at_ms is not None:
-        query = query.where(payments.c.posted_at_ms <= episode.ended_at_ms)
     return [(row.provider, row.payment_id) for row in connection.execute(query)]
 
 

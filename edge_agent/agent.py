@@ -103,8 +103,6 @@ class Agent:
         """How many commands were dropped without a trace, by reason."""
         return self._commands.not_now
 
-    # What the rim calls
-
     def connected(self) -> Effects:
         """There is a (new) connection: say hello."""
         self._greeting.connected()

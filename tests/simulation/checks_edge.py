@@ -113,10 +113,15 @@ class EdgeChecks:
             raise Violation(
                 f"I5: {party.name} acts on a welcome that answers no hello of this boot"
             )
-        for command_id, body in life.reader.execute(_RECEIVED_BODIES).fetchall():
-            if command_id not in life.received:
-                life.received.add(command_id)
-                self._accepted(party, life, command_id, read_item(body))
+        unseen = [
+            (command_id, read_item(body))
+            for command_id, body in life.reader.execute(_RECEIVED_BODIES).fetchall()
+            if command_id not in life.received
+        ]
+        # The table keeps no order within one commit; there, the journal's own trigger holds I7.
+        for command_id, body in sorted(unseen, key=lambda row: row[1][4:6]):
+            life.received.add(command_id)
+            self._accepted(party, life, command_id, body)
         for number, item in life.reader.execute(
             "SELECT number, item FROM items WHERE number > ? ORDER BY number", (life.last_item,)
         ).fetchall():

@@ -143,9 +143,8 @@ class Faults:
         ripe = [meter for meter in ALL_METERS if world.checks.may_be_cut_again(meter)]
         if ripe and world.engine.is_up:
             cut = world.cut(world.randomness.choice(ripe))
-            # Not at once: money posted by a clock that was set back behind the cut is not counted
-            # for its episode (cloud.ledger.credited_since compares the two times).
-            wait_ms = 20_000 + int(280_000 * world.randomness.random())
+            # Perhaps at once: a clock set back behind the cut must not hide the payment.
+            wait_ms = int(300_000 * world.randomness.random())
             world.schedule.after(wait_ms, lambda: world.provider.tell(cut))
 
     def sees(self, topic: str) -> None:
