@@ -13,11 +13,8 @@ import json
 import random
 import time
 
-from bench.floor import FloorPlan, run_floor
 from bench.webhooks import Poster, captured
 from bench.world import (
-    FLOOR_ENGINE,
-    FLOOR_INTAKE,
     OWED_PAISE,
     BenchWorld,
     bench_world,
@@ -43,7 +40,7 @@ def run() -> dict[str, object]:
     per_agent = -(-(PAYMENTS + WARM_UP) // AGENTS)
     with bench_world(agent_count=AGENTS, meters_per_agent=per_agent) as bench:
         samples = asyncio.run(_measure(bench))
-        floor = run_floor(_floor_plan(bench))
+        floor = bench.floor(PAYMENTS, rate_per_s=RATE_PER_S)
     samples.sort()
     return {
         "bench": "latency",
@@ -113,16 +110,3 @@ def _pseudonyms(bench: BenchWorld, meters: list[str]) -> dict[str, str]:
     key = hashlib.sha256(b"live" + seed).digest()
     day = hmac.digest(key, str(clock_ms() // DAY_MS).encode("ascii"), "sha256")
     return {meter: hmac.digest(day, meter.encode("ascii"), "sha256")[:8].hex() for meter in meters}
-
-
-def _floor_plan(bench: BenchWorld) -> FloorPlan:
-    return FloorPlan(
-        directory=bench.world.folder / "broker",
-        host="127.0.0.1",
-        port=bench.world.broker_port,
-        intake=FLOOR_INTAKE,
-        engine=FLOOR_ENGINE,
-        agents=bench.floor_agents,
-        count=PAYMENTS,
-        rate_per_s=RATE_PER_S,
-    )

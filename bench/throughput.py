@@ -12,10 +12,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 
-from bench.floor import FloorPlan, run_floor
 from bench.world import (
-    FLOOR_ENGINE,
-    FLOOR_INTAKE,
     OWED_PAISE,
     BenchWorld,
     bench_world,
@@ -54,7 +51,7 @@ def run() -> dict[str, object]:
         started_at_ms, ended_at_ms = asyncio.run(_measure(bench, count))
         spent = {name: cpu - before[name] for name, cpu in bench.cpu_s().items()}
         outcomes = bench.outcomes()
-        floor = run_floor(_floor_plan(bench))
+        floor = bench.floor(FLOOR_CHAINS, window=FLOOR_WINDOW)
     total_s = (ended_at_ms - started_at_ms) / 1_000
     return {
         "bench": "throughput",
@@ -154,17 +151,4 @@ def _item(number: int, account: str, meter: str) -> PaymentItem:
         happened_at_ms=now_ms - 500,
         received_at_ms=now_ms,
         method="upi",
-    )
-
-
-def _floor_plan(bench: BenchWorld) -> FloorPlan:
-    return FloorPlan(
-        directory=bench.world.folder / "broker",
-        host="127.0.0.1",
-        port=bench.world.broker_port,
-        intake=FLOOR_INTAKE,
-        engine=FLOOR_ENGINE,
-        agents=bench.floor_agents,
-        count=FLOOR_CHAINS,
-        window=FLOOR_WINDOW,
     )

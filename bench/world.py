@@ -17,8 +17,14 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from bench.floor import FloorPlan, run_floor
 from cloud.cli.demo_world import DemoWorld, free_ports, is_listening
-from cloud.cli.installation import PROVIDER, DevelopmentPlan, make_development_installation
+from cloud.cli.installation import (
+    PROVIDER,
+    DevelopmentPlan,
+    make_development_installation,
+    write_simulated_agent,
+)
 from cloud.cli.processes import clock_ms
 from cloud.configuration import Installation
 from cloud.imports import import_file
@@ -66,6 +72,21 @@ class BenchWorld:
                 )
             ).one()
         return int(count), int(last_ms or 0)
+
+    def floor(self, count: int, **pace: float) -> dict[str, float]:
+        """The same hops by C clients on the same listener; pace: `rate_per_s` or `window`."""
+        return run_floor(
+            FloorPlan(
+                directory=self.world.folder / "broker",
+                host="127.0.0.1",
+                port=self.world.broker_port,
+                intake=FLOOR_INTAKE,
+                engine=FLOOR_ENGINE,
+                agents=self.floor_agents,
+                count=count,
+                **pace,  # type: ignore[arg-type]  # one of the two, as the plan demands
+            )
+        )
 
     def outcomes(self) -> dict[str, int]:
         """How the commands ended."""
@@ -124,7 +145,13 @@ def bench_world(*, agent_count: int, meters_per_agent: int) -> Iterator[BenchWor
         bench = BenchWorld(world=world, meters=meters, floor_agents=floor_agents)
         _import(bench)
         for name in names:
-            _write_agent(bench, name, Path(ram))
+            options = {
+                "meters": meters[name],
+                "initially_open": meters[name],
+                "actuation_ms": 0,
+                "latency_ms": 0,
+            }
+            write_simulated_agent(Path(disk), name, options, folder=Path(ram) / name)
         try:
             _start(bench, Path(ram))
             yield bench
@@ -159,38 +186,6 @@ def _start(bench: BenchWorld, ram: Path) -> None:
 
     world.wait_for("agents", welcomed)
     ledger.dispose()
-
-
-def _write_agent(bench: BenchWorld, name: str, ram: Path) -> None:
-    folder = ram / name
-    folder.mkdir()
-    listed = bench.meters[name]
-    rows = "".join(f"{meter},S{meter},,simulated\n" for meter in listed)
-    (folder / "roster.csv").write_text(f"meter,serial,flags,line\n{rows}", encoding="ascii")
-    home = bench.world.folder
-    quoted = ", ".join(f'"{meter}"' for meter in listed)
-    pin = (home / "trust" / "pin").read_text(encoding="ascii").strip()
-    (folder / "agent.toml").write_text(
-        f"""agent = "{name}"
-installation_pin = "{pin}"
-root_document = "{home}/trust/root-1"
-key = "{home}/trust/keys/{name}.key"
-production = false
-brokers = ["127.0.0.1:{bench.world.broker_port}"]
-[tls]
-ca = "{home}/broker/certificates/ca.crt"
-certificate = "{home}/broker/certificates/{name}.crt"
-key = "{home}/broker/certificates/{name}.key"
-[relay]
-door = "meter_sim.door:open_door"
-[relay.options]
-meters = [{quoted}]
-initially_open = [{quoted}]
-actuation_ms = 0
-latency_ms = 0
-""",
-        encoding="utf-8",
-    )
 
 
 def _import(bench: BenchWorld) -> None:

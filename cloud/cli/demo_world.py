@@ -19,7 +19,11 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy import func, select
 
-from cloud.cli.installation import DevelopmentPlan, make_development_installation
+from cloud.cli.installation import (
+    DevelopmentPlan,
+    make_development_installation,
+    write_simulated_agent,
+)
 from cloud.cli.processes import clock_ms
 from cloud.configuration import Installation
 from cloud.schema import agents
@@ -126,7 +130,18 @@ def demo_world(folder: Path) -> Iterator[DemoWorld]:
         now_ms=clock_ms(),
     )
     for place, agent in enumerate(AGENTS):
-        write_agent(world, agent, _meters(place), dark=[DARK_METER])
+        meters = _meters(place)
+        write_simulated_agent(
+            folder,
+            agent,
+            {
+                "meters": meters,
+                "initially_open": [meter for meter in meters if meter == DARK_METER],
+                "actuation_ms": 120,
+                "latency_ms": [20, 60],
+                "seed": secrets.randbelow(1_000_000),
+            },
+        )
     try:
         world.start("broker", ("cloud.cli", "broker", "run", str(folder / "broker")))
         world.wait_for("broker", lambda: is_listening(world.broker_port))
@@ -157,49 +172,6 @@ def is_listening(port: int) -> bool:
     """Whether somebody accepts connections on a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def write_agent(
-    world: DemoWorld, agent: str, meters: Sequence[str], *, dark: Sequence[str]
-) -> None:
-    """Write one agent's configuration, roster and simulated relays."""
-    folder = world.folder / "agents" / agent
-    folder.mkdir(parents=True)
-    with (folder / "roster.csv").open("w", newline="", encoding="ascii") as file:
-        rows = csv.writer(file)
-        rows.writerow(("meter", "serial", "flags", "line"))
-        rows.writerows((meter, f"SIM{meter[-6:]}", "", "simulated") for meter in meters)
-    pin = (world.folder / "trust" / "pin").read_text(encoding="ascii").strip()
-    listed = ", ".join(f'"{meter}"' for meter in meters)
-    opened = ", ".join(f'"{meter}"' for meter in meters if meter in dark)
-    certificates = "../../broker/certificates"
-    (folder / "agent.toml").write_text(
-        f"""agent = "{agent}"
-installation_pin = "{pin}"
-root_document = "../../trust/root-1"
-key = "../../trust/keys/{agent}.key"
-production = false
-brokers = ["127.0.0.1:{world.broker_port}"]
-journal = "journal.db"
-roster = "roster.csv"
-
-[tls]
-ca = "{certificates}/ca.crt"
-certificate = "{certificates}/{agent}.crt"
-key = "{certificates}/{agent}.key"
-
-[relay]
-door = "meter_sim.door:open_door"
-
-[relay.options]
-meters = [{listed}]
-initially_open = [{opened}]
-actuation_ms = 120
-latency_ms = [20, 60]
-seed = {secrets.randbelow(1_000_000)}
-""",
-        encoding="utf-8",
-    )
 
 
 def _meters(place: int) -> list[str]:

@@ -4,13 +4,16 @@ Rules kept here: everything listens on loopback; every key is marked `developmen
 on the same folder is refused, so no key that something trusts is ever replaced.
 """
 
+import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from cloud.cli.keys import FIRST_EPOCH, KeyPlan, check_keys, make_development_keys
+from cloud.configuration import Installation
 from cloud.schema import ledger
 from cloud.store import migrate, open_store, sqlite_url
 from mosquitto.configuration import BrokerPlan, Identity
@@ -87,6 +90,54 @@ def make_development_installation(
     write_whole(plan.folder / "relight.toml", _configuration(plan, pin).encode("utf-8"))
     create_ledger(plan.folder / "ledger.db", trust / "root-1", now_ms=now_ms)
     return plan.folder / "relight.toml"
+
+
+def write_simulated_agent(
+    home: Path, agent: str, options: Mapping[str, object], *, folder: Path | None = None
+) -> Path:
+    """Write one agent's agent.toml and roster.csv; its relays are simulated.
+
+    Args:
+        home: the development installation the agent belongs to.
+        agent: its id.
+        options: what the simulated meters are told; `meters` is also the roster.
+        folder: where the files and the journal go; `home/agents/AGENT` otherwise.
+
+    Returns:
+        The path of agent.toml.
+    """
+    folder = folder or home / "agents" / agent
+    folder.mkdir(parents=True, exist_ok=True)
+    meters = cast("Sequence[str]", options["meters"])
+    rows = "".join(f"{meter},SIM-{meter},,simulated\n" for meter in meters)
+    (folder / "roster.csv").write_text(f"meter,serial,flags,line\n{rows}", encoding="ascii")
+    home = home.resolve()
+    pin = (home / "trust" / "pin").read_text(encoding="ascii").strip()
+    brokers = Installation(home / "relight.toml").configuration.broker.addresses
+    told = "\n".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
+    path = folder / "agent.toml"
+    path.write_text(
+        f"""agent = "{agent}"
+installation_pin = "{pin}"
+root_document = "{home}/trust/root-1"
+key = "{home}/trust/keys/{agent}.key"
+production = false
+brokers = {json.dumps(brokers)}
+
+[tls]
+ca = "{home}/broker/certificates/ca.crt"
+certificate = "{home}/broker/certificates/{agent}.crt"
+key = "{home}/broker/certificates/{agent}.key"
+
+[relay]
+door = "meter_sim.door:open_door"
+
+[relay.options]
+{told}
+""",
+        encoding="utf-8",
+    )
+    return path
 
 
 def create_ledger(path: Path, root_1: Path, *, now_ms: int) -> None:

@@ -19,7 +19,11 @@ from pathlib import Path
 import sqlalchemy
 
 from cloud.cli.demo_world import free_ports
-from cloud.cli.installation import DevelopmentPlan, make_development_installation
+from cloud.cli.installation import (
+    DevelopmentPlan,
+    make_development_installation,
+    write_simulated_agent,
+)
 from cloud.configuration import Installation
 from cloud.store import open_store
 from mosquitto.broker import command
@@ -194,32 +198,16 @@ class Walk:
 
     def write_agent(self, agent: str, *, closed: Collection[str] = ()) -> None:
         """Its files; `closed` are the relays that are closed when it starts, all others open."""
-        folder, plan, meters = self.folder / "agents" / agent, self.plan[agent], self.meters[agent]
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = "".join(f"{meter},S{meter},,simulated\n" for meter in meters)
-        (folder / "roster.csv").write_text(f"meter,serial,flags,line\n{rows}", encoding="ascii")
-        pin = (self.folder / "trust" / "pin").read_text(encoding="ascii").strip()
-        home, certificates = "../../trust", "../../broker/certificates"
-        (folder / "agent.toml").write_text(
-            f"""agent = "{agent}"
-installation_pin = "{pin}"
-root_document = "{home}/root-1"
-key = "{home}/keys/{agent}.key"
-production = false
-brokers = ["127.0.0.1:{self.ports[0]}"]
-[tls]
-ca = "{certificates}/ca.crt"
-certificate = "{certificates}/{agent}.crt"
-key = "{certificates}/{agent}.key"
-[relay]
-door = "meter_sim.door:open_door"
-[relay.options]
-meters = {meters}
-initially_open = {[one for one in meters if one not in closed]}
-actuation_ms = {plan.actuation_ms}
-latency_ms = {list(plan.latency_ms)}
-""",
-            encoding="ascii",
+        plan, meters = self.plan[agent], list(self.meters[agent])
+        write_simulated_agent(
+            self.folder,
+            agent,
+            {
+                "meters": meters,
+                "initially_open": [one for one in meters if one not in closed],
+                "actuation_ms": plan.actuation_ms,
+                "latency_ms": list(plan.latency_ms),
+            },
         )
 
     def _import(self, consumers: Sequence[Consumer]) -> None:
