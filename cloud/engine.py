@@ -116,6 +116,9 @@ class Engine:
             now_ms: the engine's clock.
             is_busy: more deliveries wait already, so `filed` may coalesce.
         """
+        is_due = now_ms - self._swept_at_ms >= SWEEP_EVERY_MS or bool(self._filed_due)
+        if not deliveries and not is_due:
+            return []
         inbox = self._judge(deliveries, now_ms)
         done = _Done()
         with self._store.begin() as transaction:

@@ -11,17 +11,29 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from cloud.publisher import Outgoing
 from cloud.schema import accounts, commands, episodes, meters
-from cloud.vocabulary import CommandState, EpisodeState
 from wire.topics import LIVE_SUMMARY, OTHER_ZONE, is_id, live_step_topic
 
 ZONE_LEAST_METERS = 200
 DAY_MS = 86_400_000
 STEPS_PER_TURN_MAX = 64  # a storm is shown by the summary; single steps above this are not sent
 RECENT_MAX = 10_000  # pay-to-power samples the summary's percentiles are taken from
+
+
+_ZONES = (
+    select(meters.c.meter_id, accounts.c.zone)
+    .join(accounts, accounts.c.account_id == meters.c.account_id)
+    .where(meters.c.meter_id.in_(bindparam("meter_ids", expanding=True)))
+)
+# Constants in the text, not parameters: each is answered from the partial index of that condition.
+_QUEUED = select(func.count()).select_from(commands).where(text("state = 'queued'"))
+_PUBLISHED = select(func.count()).select_from(commands).where(text("state = 'published'"))
+_PAID_BUT_DARK = (
+    select(func.count()).select_from(episodes).where(text("ended_at_ms IS NULL AND state = 'paid'"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +80,17 @@ class Live:
         shown = steps[:STEPS_PER_TURN_MAX] if self.is_shown else ()
         if not shown:
             return []
-        zone_of = dict(
-            transaction.execute(
-                select(meters.c.meter_id, accounts.c.zone)
-                .join(accounts, accounts.c.account_id == meters.c.account_id)
-                .where(meters.c.meter_id.in_({step.meter_id for step in shown}))
-            ).all()
-        )
+        meter_ids = list({step.meter_id for step in shown})
+        zone_of = dict(transaction.execute(_ZONES, {"meter_ids": meter_ids}).all())
         return [self._message(step, zone_of.get(step.meter_id, OTHER_ZONE)) for step in shown]
 
     def summary(self, transaction: Connection, *, now_ms: int) -> Outgoing:
         """Counts of now, and of every step since the engine started."""
-        waiting: dict[str, int] = dict(
-            transaction.execute(
-                select(commands.c.state, func.count())
-                .where(
-                    commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value))
-                )
-                .group_by(commands.c.state)
-            ).all()
-        )
-        dark = transaction.scalar(
-            select(func.count())
-            .select_from(episodes)
-            .where(episodes.c.ended_at_ms.is_(None))
-            .where(episodes.c.state == EpisodeState.PAID.value)
-        )
         body = {
             "at_ms": now_ms,
-            "paid_but_dark": dark,
-            "queued": waiting.get(CommandState.QUEUED.value, 0),
-            "published": waiting.get(CommandState.PUBLISHED.value, 0),
+            "paid_but_dark": transaction.scalar(_PAID_BUT_DARK),
+            "queued": transaction.scalar(_QUEUED),
+            "published": transaction.scalar(_PUBLISHED),
             "steps": dict(sorted(self.counts.items())),
             "paid_to_closed_ms": _percentiles(self.paid_to_closed_ms),
         }

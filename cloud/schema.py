@@ -213,6 +213,12 @@ episodes = Table(
         sqlite_where=text("ended_at_ms IS NULL"),
         postgresql_where=text("ended_at_ms IS NULL"),
     ),
+    Index(
+        "paid_but_dark",
+        "meter_id",
+        sqlite_where=text("ended_at_ms IS NULL AND state = 'paid'"),
+        postgresql_where=text("ended_at_ms IS NULL AND state = 'paid'"),
+    ),
     sqlite_strict=True,
 )
 

@@ -30,6 +30,14 @@ _ADVANCE = (
 )
 
 
+_COMPLETE = (
+    update(spools)
+    .where(spools.c.through >= spools.c.watermark_made)
+    .where(spools.c.complete_watermark_at_ms < spools.c.watermark_at_ms)
+    .values(complete_watermark_at_ms=spools.c.watermark_at_ms)
+)
+
+
 def spool_row(transaction: Connection, intake: str, spool: bytes, *, now_ms: int) -> int:
     """The row of an intake's spool; a new spool of a known intake is accepted and alarmed."""
     known = transaction.execute(_SPOOLS, {"of_intake": intake}).all()
@@ -84,9 +92,4 @@ def take_watermark(
 
 def complete_watermarks(transaction: Connection) -> None:
     """Note the newest watermark of each spool whose every number is stored now."""
-    transaction.execute(
-        update(spools)
-        .where(spools.c.through >= spools.c.watermark_made)
-        .where(spools.c.complete_watermark_at_ms < spools.c.watermark_at_ms)
-        .values(complete_watermark_at_ms=spools.c.watermark_at_ms)
-    )
+    transaction.execute(_COMPLETE)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_agent.__main__ import make_host
+from edge_agent.__main__ import make_host, settle_memory
 from edge_agent.agent import Agent
 from edge_agent.host import Host
 from edge_agent.journal import JournalError
@@ -31,6 +31,7 @@ async def run_fleet(configurations: Sequence[Path]) -> None:
     made: list[tuple[Host, Agent]] = []
     try:
         made.extend(_make(path) for path in configurations)
+        settle_memory()
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(made), START_AT_ONCE):
                 hosts = [host for host, _ in made[start : start + START_AT_ONCE]]
