@@ -2,6 +2,7 @@
 
 Rules kept here: deliveries are acknowledged to the broker after the commit of their turn, never
 before; while the database cannot be written the same deliveries wait, nothing is lost or half done;
+a message that the database refuses is left out, so that one sender cannot stop the others;
 what is published is repaired by re-sends, so no publish is waited for.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cloud.engine import Engine
 from cloud.publisher import Outgoing
@@ -83,6 +84,24 @@ class EngineProcess:
                 )  # fmt: skip
                 attempt += 1
                 await asyncio.sleep(pause_s)
+            except DBAPIError as error:
+                return await self._one_by_one(deliveries, error)
+
+    async def _one_by_one(
+        self, deliveries: Sequence[Delivery], error: DBAPIError
+    ) -> list[Outgoing]:
+        """One message the database refuses must not hold up the others: find it, leave it out.
+
+        Nothing is lost by that: it changed nothing, and its sender sends it again.
+        """
+        if len(deliveries) <= 1:
+            topics = " ".join(one.topic for one in deliveries)
+            _LOG.error("the ledger refuses a message on %s: %s", topics, error.orig)
+            return []
+        outgoing: list[Outgoing] = []
+        for one in deliveries:
+            outgoing += await self._turn([one])
+        return outgoing
 
     def _summary(self) -> Outgoing:
         return self._engine.summary(now_ms=self._clock_ms())
