@@ -103,7 +103,7 @@ class Engine:
         if row.epoch != settings.signer.epoch:
             raise ValueError(
                 f"this engine's key has epoch {settings.signer.epoch}, the ledger {row.epoch}:"
-                " give it the key of the current epoch, or rotate with `relight keys`"
+                " give it the key of the current epoch"
             )
 
     def turn(

@@ -60,11 +60,12 @@ class EngineProcess:
             deliveries = await self._link.receive(BATCH_MAX, wait_ms=TICK_MS)
             outgoing = await self._turn(deliveries)
             self._link.acknowledge(deliveries)
+            self._send(outgoing)
             now_ms = self._clock_ms()
             if now_ms - summarised_at_ms >= SUMMARY_EVERY_MS:
                 summarised_at_ms = now_ms
-                outgoing.append(await self._in_worker(self._summary))
-            self._send(outgoing)
+                with contextlib.suppress(OperationalError):  # the next turn tells of it
+                    self._send([await self._in_worker(self._summary)])
 
     async def _turn(self, deliveries: Sequence[Delivery]) -> list[Outgoing]:
         is_busy = len(deliveries) == BATCH_MAX

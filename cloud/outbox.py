@@ -23,7 +23,7 @@ from wire.vocabulary import Action
 
 LIFE_MS = 900_000  # of a close; renewed by new commands while its episode waits
 LAPSE_MS = 120_000  # after expiry: the longest an answer may be under way
-RESEND_AFTER_MS = (5_000, 15_000, 60_000)  # then each minute
+RESEND_AFTER_MS = (5_000, 10_000, 45_000)  # pauses: 5, 15, 60 s after the first; then each minute
 RESEND_EVERY_MS = 60_000
 RESEND_LEAST_LIFE_MS = 60_000  # no re-send when less life remains: it would arrive expired
 LADDER_MS = (0, 15_000, 60_000, 180_000, 600_000, 1_800_000)  # design: retries, then hourly
@@ -210,6 +210,8 @@ def due_for_resend(
             commands.c.envelope, commands.c.sends,
         )
         .where(commands.c.state == CommandState.PUBLISHED.value)
+        # An overtaken close must not come back behind, or ahead of, what withdraws it (R3).
+        .where(commands.c.is_overtaken == 0)
         .where(commands.c.expires_at_ms >= now_ms + RESEND_LEAST_LIFE_MS)
         .limit(limit)
     )  # fmt: skip

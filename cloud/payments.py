@@ -72,6 +72,7 @@ _EPISODES = (
 )
 _INSERT_ITEMS = insert(payment_items)
 _INSERT_PAYMENTS = insert(payments)
+_FOR_A_PERSON = frozenset({ReceiptVerdict.QUARANTINED, ReceiptVerdict.MISPOSTED})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,14 +116,14 @@ def take(
     arrived = _arrived(transaction, batch, now_ms)
     _judge_numbers(transaction, arrived, now_ms)
     fresh = [one for one in arrived if not one.is_known_number]
-    _judge_facts(transaction, fresh)
     for one in fresh:
-        if one.verdict is ReceiptVerdict.STORED:
-            _judge_contents(one, policy, now_ms)
+        _judge_contents(one, policy, now_ms)
+    # Contents first: what is quarantined must not make its repeat in the same turn a duplicate.
+    _judge_facts(transaction, [one for one in fresh if one.verdict is ReceiptVerdict.STORED])
     taken = Taken()
     _post_captures(transaction, fresh, taken, now_ms)
     _store_items(transaction, fresh, now_ms)
-    _alarm_quarantined(transaction, fresh, now_ms)
+    _raise_alarms(transaction, fresh, now_ms)
     stored = {one.payment for one in fresh if one.verdict is ReceiptVerdict.STORED}
     taken.touched_accounts |= apply_waiting(transaction, list(stored), now_ms=now_ms)
     advance(transaction, {one.spool_id for one in fresh})
@@ -166,7 +167,11 @@ def _judge_numbers(transaction: Connection, arrived: Iterable[_Arrived], now_ms:
         else:
             one.end(ReceiptVerdict.QUARANTINED, "number_reused")
             subject = f"{one.intake} {one.item.number}"
-            detail = f"number was {seen[key].hex()}, now {one.item.raw.hex()}"
+            detail = (
+                f"number was {seen[key].hex()}, now {one.item.raw.hex()}:"
+                f" {' '.join(one.fact)} of payment {one.item.payment_id},"
+                f" {one.item.amount_paise} paise, not posted"
+            )
             raise_alarm(transaction, "number_reused", subject, detail, now_ms=now_ms)
 
 
@@ -198,9 +203,9 @@ def _judge_contents(one: _Arrived, policy: Policy, now_ms: int) -> None:
         one.end(ReceiptVerdict.QUARANTINED, "report_too_old")
 
 
-def _alarm_quarantined(transaction: Connection, fresh: Iterable[_Arrived], now_ms: int) -> None:
+def _raise_alarms(transaction: Connection, fresh: Iterable[_Arrived], now_ms: int) -> None:
     for one in fresh:
-        if one.verdict is ReceiptVerdict.QUARANTINED and one.reason is not None:
+        if one.verdict in _FOR_A_PERSON and one.reason is not None:
             detail = f"{' '.join(one.fact)}, number {one.item.number} of {one.intake}"
             raise_alarm(transaction, one.reason, one.item.payment_id, detail, now_ms=now_ms)
 

@@ -97,7 +97,7 @@ def _select_candidates(of_agents: ColumnElement[bool]) -> Select[*tuple[Any, ...
             & (journals.c.standing == JournalStanding.CURRENT.value),
         )
         .where(ranked.c.place <= PLACES_PER_AGENT)
-        .order_by(*order)
+        .order_by(_IS_COUNTED, ranked.c.place, commands.c.id)  # round robin over agents
         .limit(FILL_MAX)
     )  # fmt: skip
 

@@ -197,10 +197,11 @@ class Host:
                 return RelayReading(output=output, control_state=state, control_mode=mode)
             move = self._door.close if request.action is Action.CLOSE else self._door.open
             await move(meter)
-        except TimeoutError:
-            return NoAnswer()
         except PermissionError as refusal:
             return MeterRefused(str(refusal))
+        except OSError:
+            # A line that is reset or refused answers as little as a silent one: TimeoutError too.
+            return NoAnswer()
         return None
 
     def _gather(self) -> None:

@@ -27,6 +27,7 @@ from wire.fields import IntakeId
 from wire.link import Link
 from wire.topics import engine_subscriptions
 from wire.trust import DEVELOPMENT_MARK
+from wire.vocabulary import Role
 
 RESTART_AFTER_S = 1.0  # between the end of a process and its next start
 GC_THRESHOLD = 20_000  # new objects between two collections; a busy turn makes some thousands
@@ -68,7 +69,7 @@ def make_engine(installation: Installation) -> tuple[Engine, Link]:
     authorities = installation.authorities(latest_ms=now_ms)
     key = installation.signing_key(section.key)
     entry = authorities.keyring().keys.get(key.key_id)
-    if entry is None or entry.subject != section.name:
+    if entry is None or entry.subject != section.name or entry.role is not Role.ENGINE:
         raise ValueError(f"{section.key} is no key of {section.name} in the registry")
     store = open_store(installation.ledger_url())
     migrate(store)

@@ -145,6 +145,10 @@ def _about_payment(
     return (_fact(report, entity, payment, (kind, object_id, payment_id)),)
 
 
+# Reports that change nothing here, yet a person must look: money or a dispute hangs on each.
+NEEDS_PERSON = frozenset(
+    {"refunded already", "refund failed", "refund.failed", "payment.dispute.closed"}
+)
 _READERS: dict[str, Callable[[_Object], Reading]] = {
     "payment.captured": _captured,
     "order.paid": _captured,

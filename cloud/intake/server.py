@@ -148,6 +148,11 @@ class RazorpayDoor:
         self.counters.count(Counted.STORED)
         if isinstance(report.reading, Irrelevant):
             self.counters.count(Counted.IRRELEVANT)
+            if report.reading.reason in razorpay.NEEDS_PERSON:
+                _LOG.error(
+                    "alarm: %s: nothing was posted for it, look at it: event id %r",
+                    *(report.reading.reason, report.event_id),
+                )
         elif isinstance(report.reading, Unreadable):
             self.counters.count(Counted.UNREADABLE)
             _LOG.error(

@@ -11,7 +11,7 @@ from cloud.outbox import TRANSITIONS, Event
 from cloud.schema import commands
 from cloud.vocabulary import CommandState
 from tests.cloud.engine_world import MINUTE_MS, SECOND_MS, World, sent
-from wire.vocabulary import Action, Outcome
+from wire.vocabulary import Action, Outcome, PaymentKind
 
 COLUMNS = {
     Event.FIXED: {"sends": 1},
@@ -91,9 +91,17 @@ def test_unanswered_command_goes_out_again_with_the_same_bytes(world: World):
         for again in sent(world.later(SECOND_MS)):
             assert again.payload == first.payload
             resent_at.append((world.now_ms - started_ms) // SECOND_MS)
-    assert resent_at[:5] == [5, 20, 80, 140, 200]
-    assert resent_at[-1] == 800
+    assert resent_at[:5] == [5, 15, 60, 120, 180]
+    assert resent_at[-1] == 840
     assert world.command().sends == len(resent_at) + 1
+
+
+def test_withdrawn_close_is_never_sent_again(world: World):
+    """R3: the engine's own re-send must not bring the close ahead of what withdraws it."""
+    world.pay(world.item("pay_1", number=1))
+    world.pay(world.item("pay_1", number=2, kind=PaymentKind.REFUNDED, object_id="rfnd_1"))
+    actions = {again.body.action for _ in range(120) for again in sent(world.later(SECOND_MS))}
+    assert actions == {"withdraw"}
 
 
 def test_command_without_an_answer_lapses_two_minutes_after_expiry_and_is_tried_anew(world: World):

@@ -112,6 +112,13 @@ def test_report_that_came_a_day_late_is_quarantined(world: World):
     assert verdict(world) == ("quarantined", "report_too_old")
 
 
+def test_good_report_beside_a_late_one_of_the_same_payment_is_posted(world: World):
+    """I2: the verdict does not depend on what came in the same turn."""
+    late = world.item("pay_1", happened_at_ms=world.now_ms - SECOND_MS - DAY_MS - 1)
+    world.pay(late, world.item("pay_1"))
+    assert paid(world) == 1
+
+
 def test_report_from_the_future_is_quarantined(world: World):
     world.pay(world.item("pay_1", received_at_ms=world.now_ms + MINUTE_MS))
     assert paid(world) == 1
