@@ -76,7 +76,6 @@ class Decided:
 
     agents_with_work: set[str] = field(default_factory=set)
     decided_meters: list[str] = field(default_factory=list)
-    short_by_paise: dict[str, int] = field(default_factory=dict)  # per account
 
 
 def decide_accounts(
@@ -93,20 +92,27 @@ def decide_anew(
     transaction: Connection, episode_ids: Collection[int], context: DecisionContext
 ) -> Decided:
     """R5.3: decide episodes whose command a restarted agent lost; no retry, so nothing waits."""
-    if not episode_ids:
-        return Decided()
-    rows = transaction.execute(_EPISODES, {"keys": list(episode_ids)}).all()
-    return _decide(transaction, rows, context, is_retry=False)
+    return _decide_episodes(transaction, episode_ids, context, is_retry=False)
 
 
 def decide_again(
     transaction: Connection, episode_ids: Collection[int], context: DecisionContext
 ) -> Decided:
     """Decide episodes whose command ended without success; a new command waits for the ladder."""
+    return _decide_episodes(transaction, episode_ids, context, is_retry=True)
+
+
+def _decide_episodes(
+    transaction: Connection,
+    episode_ids: Collection[int],
+    context: DecisionContext,
+    *,
+    is_retry: bool,
+) -> Decided:
     if not episode_ids:
         return Decided()
     rows = transaction.execute(_EPISODES, {"keys": list(episode_ids)}).all()
-    return _decide(transaction, rows, context, is_retry=True)
+    return _decide(transaction, rows, context, is_retry=is_retry)
 
 
 def _decide(
@@ -141,8 +147,6 @@ def _decide(
         elif was_covered and not conclusion.is_covered:
             unpaid.append(row)
         decided.decided_meters.append(row.meter_id)
-        if conclusion.short_by_paise:
-            decided.short_by_paise[row.account_id] = conclusion.short_by_paise
     transaction.execute(_INSERT_DECISIONS, records)
     outbox.drop(transaction, dropped, now_ms=context.now_ms)
     outbox.queue(transaction, wanted, now_ms=context.now_ms)

@@ -43,7 +43,6 @@ class Greeted:
 
     outgoing: list[Outgoing] = field(default_factory=list)
     voided_episodes: set[int] = field(default_factory=set)
-    agents_with_work: set[str] = field(default_factory=set)
 
 
 def greet(
@@ -87,7 +86,6 @@ def greet(
     greeted.outgoing += _newer_trust(hello, facts)
     agent = _agent_row(transaction, hello.agent)
     greeted.outgoing.append(_welcome(hello, agent, journal, (verdict, now_ms), facts))
-    greeted.agents_with_work.add(hello.agent)
     if now_ms - agent.burst_at_ms >= BURST_EVERY_MS:
         _note(transaction, hello.agent, burst_at_ms=now_ms)
         greeted.outgoing += [

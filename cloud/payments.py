@@ -81,7 +81,6 @@ class Taken:
 
     receipts: dict[tuple[str, bytes], list[ReceiptItem]] = field(default_factory=dict)
     touched_accounts: set[str] = field(default_factory=set)
-    posted: list[PaymentItem] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -245,7 +244,6 @@ def _post_captures(
         name = " ".join(one.fact)
         postings.append(ledger.payment_posting(name, account_id, one.item.amount_paise))
         taken.touched_accounts.add(account_id)
-        taken.posted.append(one.item)
     if rows:
         transaction.execute(_INSERT_PAYMENTS, rows)
     ledger.post(transaction, postings, now_ms=now_ms)
