@@ -69,3 +69,13 @@ class JournalStanding(StrEnum):
 
     CURRENT = "current"
     RETIRED = "retired"
+
+
+class RequestKind(StrEnum):
+    """What a person can ask the engine for."""
+
+    TICKET_DONE = "ticket_done"  # the crew restored supply: the episode ends
+    TICKET_RETRY = "ticket_retry"  # the crew looked: take the meter's refusal back, try remotely
+    LOCK_PLACE = "lock_place"
+    LOCK_CLEAR = "lock_clear"
+    AGENT_GONE = "agent_gone"  # R16: the old agent is out of service, its meters are released
