@@ -3,9 +3,14 @@
 import json
 import sys
 
-from bench import latency, throughput
+from bench import intake, latency, restart, throughput
 
-BENCHES = {"latency": latency.run, "throughput": throughput.run}
+BENCHES = {
+    "intake": intake.run,
+    "latency": latency.run,
+    "restart": restart.run,
+    "throughput": throughput.run,
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The floor: the wire's hops alone, passed by C clients, compiled here and run on the same broker.
+"""The floors: C programs that do the least a figure can stand on, compiled here and run beside it.
 
 Rules kept here:
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("floor") / "chain.c"
+SOURCES = Path(__file__).with_name("floor")
 # Connecting 2,000 clients takes some 5 s, and the program itself gives up after 15 s of stall.
 SPARE_S = 60
 # Far below what any machine reached (8,000/s and more), so that a slow one is not cut off.
@@ -73,8 +73,8 @@ class FloorPlan:
         return SPARE_S + self.count / (self.rate_per_s or SLOWEST_CHAINS_PER_S)
 
 
-def compile_chain() -> Path:
-    """Compile the program unless this text of it was compiled before; give its path.
+def compile_floor(name: str, *libraries: str) -> Path:
+    """Compile `floor/NAME.c` unless this text of it was compiled before; give the program's path.
 
     Raises:
         FloorError: no compiler, no libmosquitto, or the compiler's own words.
@@ -83,13 +83,14 @@ def compile_chain() -> Path:
     if compiler is None:
         raise FloorError("no C compiler: install gcc and libmosquitto-dev to measure the floor")
     folder = Path(sys.prefix) / "floor"
-    program = folder / f"chain-{sha256(SOURCE.read_bytes()).hexdigest()[:16]}"
+    source = SOURCES / f"{name}.c"
+    program = folder / f"{name}-{sha256(source.read_bytes()).hexdigest()[:16]}"
     if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = program.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
-        [compiler, "-std=c11", "-O2", "-o", unfinished, SOURCE, "-lmosquitto"],
+        [compiler, "-std=c11", "-O2", "-o", unfinished, source, *(f"-l{one}" for one in libraries)],
         capture_output=True,
         text=True,
         check=False,
@@ -108,7 +109,7 @@ def run_floor(plan: FloorPlan) -> dict[str, float]:
     Raises:
         FloorError: the program cannot be made, was refused by the broker, or stalled.
     """
-    program = compile_chain()
+    program = compile_floor("chain", "mosquitto")
     try:
         done = subprocess.run(
             [program, *plan.arguments()],

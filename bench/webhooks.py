@@ -25,6 +25,18 @@ def captured(payment_id: str, order_id: str, account: str, amount_paise: int) ->
     return json.dumps(event, separators=(",", ":")).encode("ascii")
 
 
+def request(body: bytes, signature: str, number: int) -> bytes:
+    """The whole HTTP request of a webhook."""
+    head = (
+        "POST /webhooks/razorpay HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: application/json\r\n"
+        f"X-Razorpay-Signature: {signature}\r\n"
+        f"X-Razorpay-Event-Id: evt_{number}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
 @dataclass(slots=True)
 class Poster:
     """One HTTP connection to the intake, with the secret the provider would have."""
@@ -45,14 +57,7 @@ class Poster:
         """Post one signed webhook; the status it was answered."""
         self.number += 1
         signature = hmac.digest(self.secret, body, "sha256").hex()
-        head = (
-            "POST /webhooks/razorpay HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            "Content-Type: application/json\r\n"
-            f"X-Razorpay-Signature: {signature}\r\n"
-            f"X-Razorpay-Event-Id: evt_{self.number}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        self.writer.write(head.encode("ascii") + body)
+        self.writer.write(request(body, signature, self.number))
         answer = await self.reader.readuntil(b"\r\n\r\n")
         length = next(
             int(line.partition(b":")[2])

@@ -62,7 +62,7 @@ class BenchWorld:
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far, per process of the installation, its children included."""
-        return {name: _cpu_s(process.pid) for name, process in self.world.processes.items()}
+        return {name: process_cpu_s(process.pid) for name, process in self.world.processes.items()}
 
     def filed(self) -> tuple[int, int]:
         """How many outcomes are filed, and when the last one was."""
@@ -235,7 +235,7 @@ def _import(bench: BenchWorld) -> None:
     store.dispose()
 
 
-def _cpu_s(pid: int) -> float:
+def process_cpu_s(pid: int) -> float:
     """User and system CPU of a process, its live children, and those it waited for."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
@@ -243,7 +243,7 @@ def _cpu_s(pid: int) -> float:
     except FileNotFoundError:
         return 0.0
     own = sum(int(ticks) for ticks in fields[11:15]) / TICKS_PER_S
-    return own + sum(_cpu_s(int(child)) for child in children)
+    return own + sum(process_cpu_s(int(child)) for child in children)
 
 
 def machine() -> str:

@@ -6,25 +6,29 @@ never in the configuration; an expired registry is warned of and stops no paymen
 (R12).
 """
 
-import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from cloud.identities import read_identities
-from cloud.spelling import ist
 from cloud.store import sqlite_url
-from wire.decoding import decode_trust
-from wire.envelope import MalformedError
-from wire.key_files import KeyFileError, read_private, read_signing_key
-from wire.keys import KeyId, SigningKey
+from cloud.trust_files import (
+    Believed,
+    Complaint,
+    TrustFiles,
+    TrustPlaces,
+    read_authorities,
+    warn_if_expired,
+)
+from wire.key_files import KeyFileError, is_sealed_file, read_private, read_signing_key
+from wire.keys import SigningKey
 from wire.link import BrokerAddress, LinkSettings, TlsFiles
 from wire.topics import canary_topic
-from wire.trust import Authorities, Key, TrustRefusedError, accept, anchor
+from wire.trust import Authorities, Key
+from wire.vocabulary import Role
 
 _Read = TypeVar("_Read")
-_LOG = logging.getLogger(__name__)
 
 
 class ConfigurationError(ValueError):
@@ -41,6 +45,7 @@ class TrustSection(_Section, frozen=True, kw_only=True):
     pin: str
     root: str = "trust/root-1"
     documents: str = "trust/documents"
+    passphrase: str | None = None  # the file of the one under which the private keys are sealed
     is_production: bool = False
 
 
@@ -61,21 +66,49 @@ class EngineSection(_Section, frozen=True, kw_only=True):
 
 
 class RazorpaySection(_Section, frozen=True, kw_only=True):
-    """[intake.razorpay]: files of up to two live webhook secrets, and the merchant's account id."""
+    """[intake.razorpay]: webhook secrets, the merchant; with an API key its lists are polled too.
+
+    Without `key_id` and `key_secret` nothing is polled; without secrets no webhook is taken in.
+    """
 
     secrets: tuple[str, ...]
     merchant: str | None = None
+    key_id: str | None = None
+    key_secret: str | None = None
+    api: str = "https://api.razorpay.com"
+    recent_every_s: Annotated[int, msgspec.Meta(ge=10, le=300)] = 60
+    late_every_s: Annotated[int, msgspec.Meta(ge=300, le=86_400)] = 3_600
+    deep_every_s: Annotated[int, msgspec.Meta(ge=3_600, le=172_800)] = 86_400
+
+
+NO_RAZORPAY = RazorpaySection(secrets=())  # the section is not there
+
+
+class SignedSection(_Section, frozen=True, kw_only=True):
+    """[intake.signed.NAME]: a source that signs as docs/webhooks.md says."""
+
+    secrets: tuple[str, ...]
+    tolerance_s: int = 300
 
 
 class IntakeSection(_Section, frozen=True, kw_only=True):
-    """[intake]: its name on the wire, its key, where it listens, its spool."""
+    """[intake]: its name on the wire, its key, where it listens, its spool, its providers."""
 
     name: str
     key: str
-    razorpay: RazorpaySection
+    razorpay: RazorpaySection = NO_RAZORPAY
+    signed: dict[str, SignedSection] = {}
     host: str = "127.0.0.1"
     port: int = 8080
     spool: str = "spool.db"
+
+
+class GuardSection(_Section, frozen=True, kw_only=True):
+    """[guard]: its name on the wire, its key, its own store."""
+
+    name: str
+    key: str
+    store: str = "guard.db"
 
 
 class Configuration(_Section, frozen=True, kw_only=True):
@@ -85,6 +118,7 @@ class Configuration(_Section, frozen=True, kw_only=True):
     broker: BrokerSection
     engine: EngineSection | None = None
     intake: IntakeSection | None = None
+    guard: GuardSection | None = None
 
 
 class Installation:
@@ -110,6 +144,11 @@ class Installation:
         """The [intake] section."""
         return self._section(self.configuration.intake, "intake")
 
+    @property
+    def guard(self) -> GuardSection:
+        """The [guard] section."""
+        return self._section(self.configuration.guard, "guard")
+
     def at(self, relative: str) -> Path:
         """A path of the file, as an absolute one."""
         return self.folder / relative
@@ -129,45 +168,113 @@ class Installation:
             raise ConfigurationError(f"no ledger {path}: correct [engine] ledger of {self.path}")
         return sqlite_url(path)
 
-    def authorities(self, *, latest_ms: int) -> Authorities:
-        """The pinned root and the registry under it, which may have expired.
+    def ledger_path(self) -> Path | None:
+        """Where a SQLite ledger is, or would be; None: the ledger is an address."""
+        ledger = self.engine.ledger
+        return None if "://" in ledger else self.at(ledger)
 
-        R12: under an expired registry opens are refused and closes go on, with an alarm. These
-        documents were accepted before and are what this process holds, as an agent's journal is
-        what it holds, so a restart judges their keys, not their age: else a registry that nobody
-        renewed would stop every close at the next restart.
+    def authorities(self, *, latest_ms: int) -> Authorities:
+        """The pinned root and the registry under it, which may have expired (R12).
+
+        As the files say it, whatever engine or intake accepted before: for commands that look.
         """
-        section = self.configuration.trust
         try:
-            held = anchor(self.at(section.root).read_bytes(), bytes.fromhex(section.pin))
-            documents = decode_trust(self.at(section.documents).read_bytes())
-            found = accept(held, documents, latest_ms=None, is_production=section.is_production)
-        except (OSError, TrustRefusedError, MalformedError, ValueError) as error:
+            found = read_authorities(self._trust_places())
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"{self.path} [trust]: {error}") from None
-        registry = found.registry
-        if registry is not None and registry.expires_at_ms <= latest_ms:
-            _LOG.warning(
-                "alarm: registry %d expired at %s: payments and closes go on, opens are refused; "
-                "put a newer one into %s",
-                *(registry.registry_version, ist(registry.expires_at_ms)),
-                self.at(section.documents),
-            )
+        documents = self.at(self.configuration.trust.documents)
+        warn_if_expired(found, documents, at_ms=latest_ms)
         return found
 
-    def identities(self, authorities: Authorities, *, at_ms: int) -> dict[KeyId, Key]:
-        """The agents' keys."""
+    def engine_trust(self, complain: Callable[[Sequence[Complaint]], None]) -> TrustFiles:
+        """What the engine believes: documents and identities, remembered beside the ledger."""
+        beside = self.ledger_path() or self.folder / self.engine.name
+        identities = self.at(self.engine.identities)
+        return TrustFiles(
+            self._trust_places(), beside=beside, identities=identities, complain=complain
+        )
+
+    def intake_trust(self, complain: Callable[[Sequence[Complaint]], None]) -> TrustFiles:
+        """What the intake believes: the documents, remembered beside the spool."""
+        return TrustFiles(
+            self._trust_places(),
+            beside=self.at(self.intake.spool),
+            identities=None,
+            complain=complain,
+        )
+
+    def guard_trust(self, complain: Callable[[Sequence[Complaint]], None]) -> TrustFiles:
+        """What the guard believes: the documents, remembered beside its own store."""
+        return TrustFiles(
+            self._trust_places(),
+            beside=self.at(self.guard.store),
+            identities=None,
+            complain=complain,
+        )
+
+    def begin(self, trust: TrustFiles, *, now_ms: int) -> Believed:
+        """What a starting process believes.
+
+        Raises:
+            ConfigurationError: nothing, with the reason.
+        """
         try:
-            folder = self.at(self.engine.identities)
-            return dict(read_identities(folder, authorities, at_ms=at_ms))
-        except TrustRefusedError as error:
-            raise ConfigurationError(str(error)) from None
+            return trust.begin(now_ms=now_ms)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{self.path} [trust]: {error}") from None
+
+    def engine_key(self, authorities: Authorities) -> tuple[SigningKey, Key]:
+        """The engine's private key, and what the registry says of it."""
+        return self._registered(self.engine, Role.ENGINE, authorities)
+
+    def guard_key(self, authorities: Authorities) -> tuple[SigningKey, Key]:
+        """The guard's private key, and what the registry says of it."""
+        return self._registered(self.guard, Role.GUARD, authorities)
+
+    def _registered(
+        self, section: EngineSection | GuardSection, role: Role, authorities: Authorities
+    ) -> tuple[SigningKey, Key]:
+        key = self.signing_key(section.key)
+        entry = authorities.keyring().keys.get(key.key_id)
+        if entry is None or entry.subject != section.name or entry.role is not role:
+            raise ConfigurationError(f"{section.key} is no key of {section.name} in the registry")
+        return key, entry
+
+    def _trust_places(self) -> TrustPlaces:
+        section = self.configuration.trust
+        try:
+            pin = bytes.fromhex(section.pin)
+        except ValueError:
+            raise ConfigurationError(
+                f"{self.path} [trust]: pin {section.pin!r} is not hexadecimal"
+            ) from None
+        return TrustPlaces(
+            root=self.at(section.root),
+            pin=pin,
+            documents=self.at(section.documents),
+            is_production=section.is_production,
+        )
 
     def signing_key(self, relative: str) -> SigningKey:
-        """A private key of this installation."""
+        """A private key of this installation.
+
+        Raises:
+            ConfigurationError: it cannot be read or opened, or lies open in production.
+        """
+        trust = self.configuration.trust
+        path = self.at(relative)
         try:
-            return read_signing_key(self.at(relative))
+            is_open = trust.is_production and not is_sealed_file(path)
+            passphrase = read_private(self.at(trust.passphrase)) if trust.passphrase else None
+            key = read_signing_key(path, passphrase)
         except KeyFileError as error:
             raise ConfigurationError(str(error)) from None
+        if is_open:
+            raise ConfigurationError(
+                f"{path} lies open: in production a private key is sealed under a passphrase, as"
+                " `relight keys create` makes it"
+            )
+        return key
 
     def secrets(self, files: tuple[str, ...]) -> tuple[str, ...]:
         """Secrets from files of mode 0600."""

@@ -6,6 +6,7 @@ Rules kept here:
  * I10: a covered quote clears non_payment, no other lock. Money that went back places it again.
  * R3: whatever takes the reason to close away withdraws a live close in the same transaction.
  * Domain rule 9: at most one close per episode is queued or live.
+ * I9: what no command can light gets its crew ticket in the same transaction.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -16,11 +17,12 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 
 from cloud import ledger, outbox
-from cloud.locks import clear_locks, place_lock
+from cloud.locks import NewLock, clear_locks, place_lock
 from cloud.outbox import Queued
 from cloud.rules import Conclusion, Policy, Situation, decide
 from cloud.schema import decisions, episodes, locks, meters, quotes
 from cloud.store import Found
+from cloud.tickets import TicketChanges, apply_changes
 from cloud.vocabulary import CommandState, CutBy, EpisodeState, LockKind, Verdict
 from wire.decoding import canonical
 from wire.vocabulary import Action
@@ -76,6 +78,7 @@ class Decided:
 
     agents_with_work: set[str] = field(default_factory=set)
     decided_meters: list[str] = field(default_factory=list)
+    words: dict[int, str] = field(default_factory=dict)  # by episode: verdict and reasons
 
 
 def decide_accounts(
@@ -130,6 +133,7 @@ def _decide(
     dropped: list[int] = []
     paid: list[tuple[Found, int | None]] = []
     unpaid: list[Found] = []
+    ticket_changes = TicketChanges()
     for row in rows:
         situation = situations[row.id]
         conclusion = decide(situation, context.policy, now_ms=context.now_ms)
@@ -139,14 +143,18 @@ def _decide(
         dropped += act.drop
         if act.action is not None:
             delay = outbox.retry_delay_ms(row.attempts) if is_retry else 0
-            wanted.append(_queued(row, act.action, record, context.now_ms + delay))
-            decided.agents_with_work.add(row.agent_id)
+            queued = _queued(row, act, record, context.now_ms + delay)
+            wanted.append(queued)
+            decided.agents_with_work.add(queued.agent_id)
         was_covered = row.state != EpisodeState.OPEN.value
+        tries = row.attempts if act.action is Action.CLOSE else 0
+        ticket_changes.weigh(row.id, conclusion, was_covered=was_covered, tries=tries)
         if conclusion.is_covered and not was_covered:
             paid.append((row, newest_capture.get(row.id)))
         elif was_covered and not conclusion.is_covered:
             unpaid.append(row)
         decided.decided_meters.append(row.meter_id)
+        decided.words[row.id] = f"{act.verdict} {record['reasons']}"
     transaction.execute(_INSERT_DECISIONS, records)
     outbox.drop(transaction, dropped, now_ms=context.now_ms)
     outbox.queue(transaction, wanted, now_ms=context.now_ms)
@@ -154,6 +162,7 @@ def _decide(
     _covered(transaction, paid, context.now_ms)
     for row in unpaid:
         _uncovered(transaction, row, context.now_ms)
+    apply_changes(transaction, ticket_changes, now_ms=context.now_ms)
     return decided
 
 
@@ -196,12 +205,15 @@ class _Act:
     verdict: Verdict
     action: Action | None = None
     drop: tuple[int, ...] = ()
+    agent_id: str | None = None  # who holds what is withdrawn, if the meter moved since (R16)
 
 
 def _act_on(conclusion: Conclusion, standing: Sequence[Found]) -> _Act:
     """What a conclusion means for the commands that stand for the episode."""
     queued = {row.action: row.id for row in standing if row.state == CommandState.QUEUED.value}
-    live = {row.action for row in standing if row.state == CommandState.PUBLISHED.value}
+    live = {
+        row.action: row.agent_id for row in standing if row.state == CommandState.PUBLISHED.value
+    }
     if conclusion.verdict is Verdict.CLOSE:
         unsent_withdrawals = tuple(
             row_id for action, row_id in queued.items() if action == Action.WITHDRAW.value
@@ -215,7 +227,12 @@ def _act_on(conclusion: Conclusion, standing: Sequence[Found]) -> _Act:
     drop = tuple(row_id for action, row_id in queued.items() if action == Action.CLOSE.value)
     is_withdrawn = Action.WITHDRAW.value in queued or Action.WITHDRAW.value in live
     if Action.CLOSE.value in live and not is_withdrawn:
-        return _Act(verdict=Verdict.WITHDRAW, action=Action.WITHDRAW, drop=drop)
+        return _Act(
+            verdict=Verdict.WITHDRAW,
+            action=Action.WITHDRAW,
+            drop=drop,
+            agent_id=live[Action.CLOSE.value],
+        )
     return _Act(verdict=Verdict.NONE, drop=drop)
 
 
@@ -245,12 +262,12 @@ def _record(
     }
 
 
-def _queued(row: Found, action: Action, record: dict[str, object], due_at_ms: int) -> Queued:
-    is_urgent = action is Action.WITHDRAW
+def _queued(row: Found, act: _Act, record: dict[str, object], due_at_ms: int) -> Queued:
+    is_urgent = act.action is Action.WITHDRAW
     return Queued(
-        action=action,
+        action=act.action,  # type: ignore[arg-type]  # asked for by the caller
         meter_id=row.meter_id,
-        agent_id=row.agent_id,
+        agent_id=act.agent_id or row.agent_id,
         episode_id=row.id,
         decision=record["digest"],  # type: ignore[arg-type]  # made by _record
         due_at_ms=0 if is_urgent else due_at_ms,
@@ -271,7 +288,11 @@ def _covered(
         return
     transaction.execute(
         _MARK_PAID,
-        [{"of_episode": row.id, "captured_at_ms": at_ms} for row, at_ms in paid],
+        [
+            # Without a capture the tolerance covered the quote: its service clock starts now.
+            {"of_episode": row.id, "captured_at_ms": now_ms if at_ms is None else at_ms}
+            for row, at_ms in paid
+        ],
     )
     account_ids = [row.account_id for row, _ in paid]
     clear_locks(transaction, account_ids, LockKind.NON_PAYMENT, "quote covered", now_ms=now_ms)
@@ -284,4 +305,5 @@ def _uncovered(transaction: Connection, row: Found, now_ms: int) -> None:
         .where(episodes.c.id == row.id)
         .values(state=EpisodeState.OPEN.value, paid_at_ms=None, attempts=0)
     )
-    place_lock(transaction, row.account_id, LockKind.NON_PAYMENT, "money went back", now_ms=now_ms)
+    lock = NewLock(account_id=row.account_id, kind=LockKind.NON_PAYMENT, document="money went back")
+    place_lock(transaction, lock, now_ms=now_ms)

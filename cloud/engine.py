@@ -8,14 +8,25 @@ Rules kept here:
  * Plain synchronous code: the process and the seeded simulation run this same class.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy
 from sqlalchemy import Connection, select
 
-from cloud import acknowledgements, decisions, outbox, payments, publisher, spools
+from cloud import (
+    acknowledgements,
+    decisions,
+    moves,
+    outbox,
+    payments,
+    publisher,
+    requests,
+    spools,
+    timers,
+)
 from cloud.acknowledgements import JournalProgress, Parcel
 from cloud.decisions import Decided, DecisionContext
 from cloud.hellos import Greeted, LedgerFacts, greet
@@ -25,6 +36,7 @@ from cloud.outcomes import Applied, apply_items
 from cloud.publisher import Outgoing, Signer
 from cloud.rules import Policy
 from cloud.schema import ledger
+from cloud.tickets import OverdueWatch
 from wire import envelope
 from wire.checking import Checked, Delivered, Junk, check
 from wire.decoding import encode
@@ -43,8 +55,10 @@ from wire.messages import (
 from wire.topics import MessageType, command_topic, directed_topic, receipt_topic
 from wire.trust import Authorities, Key
 
+_LOG = logging.getLogger(__name__)
+
 FILED_EVERY_MS = 50  # `filed` per agent, unless nothing else waits
-SWEEP_EVERY_MS = 1_000  # timers: expiries, re-sends, retries due, pending locks
+SWEEP_EVERY_MS = 1_000  # timers: expiries, re-sends, retries due, locks, requests, tickets
 RESEND_BATCH_MAX = 1_024  # re-sends per sweep: a broker that was away gets them over seconds
 
 
@@ -96,6 +110,7 @@ class Engine:
         self._filed_due: dict[str, JournalProgress] = {}
         self._filed_sent_at_ms: dict[str, int] = {}
         self._swept_at_ms = 0
+        self._overdue = OverdueWatch()
         with store.begin() as transaction:
             row = transaction.execute(select(ledger)).one()
             self.generation_ms: int = row.generation_ms
@@ -127,6 +142,18 @@ class Engine:
         self._filed_due.update({progress.agent_id: progress for progress in done.progressed})
         self._live.count(done.steps, done.paid_to_closed_ms)
         return outgoing + self._filed(now_ms, is_busy=is_busy)
+
+    def believe(self, authorities: Authorities, identities: Mapping[KeyId, Key]) -> None:
+        """From the next turn on, judge by these keys; not to be called during a turn."""
+        self.settings = replace(self.settings, authorities=authorities, identities=identities)
+        self._ring = authorities.keyring(identities)
+        if self.settings.signer.key.key_id not in self._ring.keys:
+            # Its own revocation must reach the agents all the same: they hear of it by hello.
+            _LOG.error(
+                "alarm: registry %d does not know this engine's key: agents drop what it signs;"
+                " configure the new key and start again",
+                authorities.registry_version,
+            )
 
     def summary(self, *, now_ms: int) -> Outgoing:
         """The live summary of this second."""
@@ -185,25 +212,44 @@ class Engine:
             steps += [Step("armed", meter, now_ms) for meter in applied.armed_meters]
             done.paid_to_closed_ms += applied.paid_to_closed_ms
             steps += [Step("received", meter, now_ms) for meter in applied.received_meters]
-        is_sweep = now_ms - self._swept_at_ms >= SWEEP_EVERY_MS
-        if is_sweep:
-            self._swept_at_ms = now_ms
+        due = self._sweep(transaction, now_ms)
+        if due.is_known and not due.commands_wait:
+            ready.clear()  # nothing waits for anybody; what is decided below comes again
+        if due.lapsed:
             retries |= outbox.end_lapsed(transaction, now_ms=now_ms)
+        if due.moves:
+            moves.settle(transaction, now_ms=now_ms)
+        if due.requests:
+            asked = requests.handle_waiting(transaction, context)
+            ready |= self._note_decided(asked, steps, now_ms)
         for decided in (
             decisions.decide_anew(transaction, voided, context),
             decisions.decide_again(transaction, retries - voided, context),
         ):
             ready |= self._note_decided(decided, steps, now_ms)
-        if ready or is_sweep:
-            whom = None if is_sweep else ready
+        if ready or due.commands_wait:
+            whom = None if due.commands_wait else ready
             fixed = publisher.fill(transaction, self.settings.signer, agent_ids=whom, now_ms=now_ms)
             steps += [Step("published", one.topic.rpartition("/")[2], now_ms) for one in fixed]
             outgoing += fixed
-        if is_sweep:
-            outgoing += self._resend(transaction, now_ms)
-            settle_pending(transaction, now_ms=now_ms)
+        outgoing += self._after_filling(transaction, due, now_ms)
         outgoing += self._live.steps(transaction, steps)
         return outgoing
+
+    def _sweep(self, transaction: Connection, now_ms: int) -> timers.Due:
+        if now_ms - self._swept_at_ms < SWEEP_EVERY_MS:
+            return timers.NOT_LOOKED
+        self._swept_at_ms = now_ms
+        return timers.look(transaction, now_ms=now_ms)
+
+    def _after_filling(
+        self, transaction: Connection, due: timers.Due, now_ms: int
+    ) -> list[Outgoing]:
+        if due.pending_locks:
+            settle_pending(transaction, now_ms=now_ms)
+        if due.dark_too_long:
+            self._overdue.look(transaction, now_ms=now_ms)
+        return self._resend(transaction, now_ms) if due.resends else []
 
     def _greet(
         self, transaction: Connection, hellos: Sequence[Hello], now_ms: int

@@ -3,7 +3,8 @@
 Rules kept here: deliveries are acknowledged to the broker after the commit of their turn, never
 before; while the database cannot be written the same deliveries wait, nothing is lost or half done;
 a message that the database refuses is left out, so that one sender cannot stop the others;
-what is published is repaired by re-sends, so no publish is waited for.
+what is published is repaired by re-sends, so no publish is waited for; newer trust files are read
+in a thread of their own and believed between two turns.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cloud.engine import Engine
 from cloud.publisher import Outgoing
+from cloud.trust_files import Believed, nothing_new, watch_trust
 from wire.link import Delivery, Link, PublishDenied, PublishResult
 
 _Result = TypeVar("_Result")
@@ -30,34 +32,61 @@ BATCH_MAX = 128
 INLINE_MAX = 4
 TICK_MS = 100  # the longest a turn waits for deliveries: timers of the engine are due in seconds
 SUMMARY_EVERY_MS = 1_000
+# Behind a backlog that fills the link's queue SUBACK comes only when we take from it: no longer.
+CONNECTING_MAX_S = 1.0
 STORE_RETRY_S = (0.05, 0.2, 1.0, 5.0)  # then every 5 s: full or locked stores are a person's work
 
 
 class EngineProcess:
-    """Runs one engine on one link until it is cancelled."""
+    """Runs one engine on one link until it is cancelled.
 
-    def __init__(self, engine: Engine, link: Link, clock_ms: Callable[[], int]) -> None:
+    Args:
+        engine: its turns.
+        link: its session with the broker.
+        clock_ms: the wall clock.
+        look: what is believed from now on, None if nothing changed; called every ten seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        link: Link,
+        clock_ms: Callable[[], int],
+        look: Callable[[], Believed | None] = nothing_new,
+    ) -> None:
         self._engine = engine
         self._link = link
         self._clock_ms = clock_ms
+        self._look = look
+        self._newer: Believed | None = None
         # One thread: turns are strictly one after the other, and the loop reads meanwhile.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turn")
 
     async def run(self) -> None:
         """Serve for ever; ends by cancellation, with a clean end of the session."""
         link_task = asyncio.create_task(self._link.run(), name="engine.link")
+        watching = watch_trust(self._look, self._note_newer)
+        watch_task = asyncio.create_task(watching, name="engine.trust")
         try:
-            await self._serve()
+            await self._serve(watch_task)
         finally:
+            watch_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._link.stop()
             link_task.cancel()
             self._worker.shutdown(wait=True)
 
-    async def _serve(self) -> None:
+    async def _serve(self, watch_task: asyncio.Task[None]) -> None:
         summarised_at_ms = 0
         while True:
             deliveries = await self._link.receive(BATCH_MAX, wait_ms=TICK_MS)
+            if deliveries and not self._link.connected:
+                await self._connected_soon()
+            if watch_task.done():
+                watch_task.result()  # it never ends by itself: this raises what ended it
+            if self._newer is not None:
+                self._engine.believe(self._newer.authorities, self._newer.identities)
+                self._newer = None
             outgoing = await self._turn(deliveries)
             self._link.acknowledge(deliveries)
             self._send(outgoing)
@@ -66,6 +95,15 @@ class EngineProcess:
                 summarised_at_ms = now_ms
                 with contextlib.suppress(OperationalError):  # the next turn tells of it
                     self._send([await self._in_worker(self._summary)])
+
+    async def _connected_soon(self) -> None:
+        """What a session kept for us comes before SUBACK; answers published until then are lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECTING_MAX_S):
+                await self._link.next_connection(0)
+
+    def _note_newer(self, believed: Believed) -> None:
+        self._newer = believed  # for `_serve`: a turn may be under way in the worker's thread
 
     async def _turn(self, deliveries: Sequence[Delivery]) -> list[Outgoing]:
         is_busy = len(deliveries) == BATCH_MAX

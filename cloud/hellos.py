@@ -7,10 +7,13 @@ act.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from cloud import outbox
+from cloud import moves, outbox
 from cloud.publisher import Outgoing, Signer
 from cloud.schema import agents, journals, meters
 from cloud.store import Found
@@ -26,6 +29,27 @@ from wire.vocabulary import JournalVerdict
 TURNED_AWAY_EVERY_MS = 60_000  # how often a retired or rolled-back journal is answered
 BURST_EVERY_MS = 5_000  # R19: how often all live commands of an agent go out at its hello
 BURST_MAX = 64  # the largest window an agent can name
+
+_AGENT = select(agents).where(agents.c.agent_id == bindparam("of_agent"))
+_JOURNAL = (
+    select(journals)
+    .where(journals.c.agent_id == bindparam("of_agent"))
+    .where(journals.c.journal == bindparam("of_journal"))
+)
+_HIGHEST_GIVEN = (
+    select(func.max(meters.c.last_sequence))
+    .where(meters.c.agent_id == bindparam("of_agent"))
+    .where(meters.c.last_epoch == bindparam("of_epoch"))
+)
+_FOLLOW_HELLO = (
+    update(journals)
+    .where(journals.c.id == bindparam("row_id"))
+    .values(
+        boot=bindparam("new_boot"),
+        hello_number=bindparam("new_number"),
+        hello_nonce=bindparam("new_nonce"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +74,8 @@ def greet(
 ) -> None:
     """Handle one hello in the caller's transaction; answers go into `greeted`."""
     agent = _agent_row(transaction, hello.agent)
-    journal = transaction.execute(
-        select(journals)
-        .where(journals.c.agent_id == hello.agent)
-        .where(journals.c.journal == hello.journal)
-    ).one_or_none()
+    given = {"of_agent": hello.agent, "of_journal": hello.journal}
+    journal = transaction.execute(_JOURNAL, given).one_or_none()
     verdict = _verdict(hello, journal)
     if verdict is None:
         return  # an older hello of this boot: answered already
@@ -72,9 +93,11 @@ def greet(
         greeted.voided_episodes |= outbox.void(
             transaction, hello.agent, hello.unfinished, now_ms=now_ms
         )
-    _note(
+    is_burst = now_ms - agent.burst_at_ms >= BURST_EVERY_MS
+    noted = _note(
         transaction,
         hello.agent,
+        burst_at_ms=now_ms if is_burst else agent.burst_at_ms,
         floor_epoch=floor[0],
         floor_sequence=floor[1],
         window=hello.window,
@@ -82,12 +105,14 @@ def greet(
         meters=hello.meters,
         software=hello.software,
         trust_version=hello.trust_version,
+        roster_version=hello.roster_version,
+        generation_ms=hello.generation_ms,
     )
+    if hello.roster_version > agent.roster_version:  # perhaps without a meter that moved (R16)
+        moves.settle(transaction, now_ms=now_ms)
     greeted.outgoing += _newer_trust(hello, facts)
-    agent = _agent_row(transaction, hello.agent)
-    greeted.outgoing.append(_welcome(hello, agent, journal, (verdict, now_ms), facts))
-    if now_ms - agent.burst_at_ms >= BURST_EVERY_MS:
-        _note(transaction, hello.agent, burst_at_ms=now_ms)
+    greeted.outgoing.append(_welcome(hello, noted, journal, (verdict, now_ms), facts))
+    if is_burst:
         greeted.outgoing += [
             Outgoing(topic=command_topic(row.agent_id, row.meter_id), payload=row.envelope)
             for row in outbox.due_for_resend(
@@ -105,11 +130,10 @@ def _newer_trust(hello: Hello, facts: LedgerFacts) -> list[Outgoing]:
 
 
 def _agent_row(transaction: Connection, agent_id: str) -> Found:
-    query = select(agents).where(agents.c.agent_id == agent_id)
-    row = transaction.execute(query).one_or_none()
+    row = transaction.execute(_AGENT, {"of_agent": agent_id}).one_or_none()
     if row is None:  # enrolled, but no meter was imported for it yet
         transaction.execute(insert(agents), {"agent_id": agent_id})
-        row = transaction.execute(query).one()
+        row = transaction.execute(_AGENT, {"of_agent": agent_id}).one()
     return row
 
 
@@ -140,9 +164,13 @@ def _verdict(hello: Hello, journal: Found | None) -> JournalVerdict | None:
 def _store(transaction: Connection, hello: Hello, journal: Found | None) -> None:
     if journal is not None:
         transaction.execute(
-            update(journals)
-            .where(journals.c.id == journal.id)
-            .values(boot=hello.boot, hello_number=hello.number, hello_nonce=hello.nonce)
+            _FOLLOW_HELLO,
+            {
+                "row_id": journal.id,
+                "new_boot": hello.boot,
+                "new_number": hello.number,
+                "new_nonce": hello.nonce,
+            },
         )
         return
     transaction.execute(
@@ -169,19 +197,28 @@ def _floor(
 ) -> tuple[int, int]:
     """R5.2: above everything ever given to this agent's meters, when it comes anew."""
     if is_fresh:
-        highest = transaction.scalar(
-            select(func.max(meters.c.last_sequence))
-            .where(meters.c.agent_id == agent.agent_id)
-            .where(meters.c.last_epoch == epoch)
-        )
+        given = {"of_agent": agent.agent_id, "of_epoch": epoch}
+        highest = transaction.scalar(_HIGHEST_GIVEN, given)
         return epoch, max(now_ms, highest or 0)
     if agent.floor_epoch < epoch:  # the key was rotated: the old epoch ends here
         return epoch, 0
     return agent.floor_epoch, agent.floor_sequence
 
 
-def _note(transaction: Connection, agent_id: str, **values: object) -> None:
-    transaction.execute(update(agents).where(agents.c.agent_id == agent_id).values(**values))
+def _note(transaction: Connection, agent_id: str, **values: object) -> Found:
+    """Set columns of an agent's row; the row as it is now."""
+    given = {f"new_{name}": value for name, value in values.items()}
+    return transaction.execute(_noting(tuple(values)), given | {"of_agent": agent_id}).one()
+
+
+@cache
+def _noting(columns: tuple[str, ...]) -> ReturningUpdate[Any]:
+    return (
+        update(agents)
+        .where(agents.c.agent_id == bindparam("of_agent"))
+        .values({name: bindparam(f"new_{name}") for name in columns})
+        .returning(agents)
+    )
 
 
 def _welcome(

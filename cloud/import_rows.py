@@ -25,6 +25,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN_MAX = 60  # characters of a wrong value that are shown
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_()-]{0,63}")  # feeders and the like; no formulas
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
+_COUNT = re.compile(r"[1-9][0-9]{0,14}")
 _WORD = re.compile(r"[!-~]{1,64}")
 
 _Row = TypeVar("_Row")
@@ -129,6 +130,16 @@ class Fields:
         if paise == 0 and not may_be_zero:
             self.refuse(name, "must be more than nothing")
         return paise
+
+    def count(self, name: str) -> int | None:
+        """A whole number from 1, or None when the cell is empty."""
+        value = self.text(name)
+        if not value:
+            return None
+        if _COUNT.fullmatch(value) is None:
+            self.refuse(name, "is no number: write a whole one from 1, or leave it empty")
+            return None
+        return int(value)
 
     def day(self, name: str) -> int:
         """The beginning of a day in India, ms UTC."""

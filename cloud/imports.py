@@ -4,8 +4,8 @@ Rules kept here:
  * Every bad row is listed; one bad row and nothing of the file is imported.
  * A file whose bytes were imported before changes nothing; a row that stands in the ledger already
    is left alone.
- * A mapping is not changed while a command for its meter is under way: what is signed could light
-   another house.
+ * A meter does not go to another account while a command for it is under way: what is signed could
+   light another house. It may go to another agent at any time: `cloud.moves` says what then.
  * Reading the file takes no lock; one write transaction does the rest.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from cloud import import_bills, import_cuts
+from cloud import import_bills, import_cuts, moves
 from cloud.import_job import (
     ImportFile,
     ImportReport,
@@ -31,6 +31,7 @@ from cloud.import_job import (
     write,
 )
 from cloud.import_rows import BadRows, Columns, Fields, read_rows
+from cloud.moves import Move
 from cloud.rules import Policy
 from cloud.schema import accounts, agents, commands, imported_files, meters
 from cloud.store import Found
@@ -60,6 +61,7 @@ class Meter:
     mapped_at_ms: int
     feeder: str
     transformer: str
+    old_roster_version: int | None = None  # of the agent it leaves: the first without the meter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,7 @@ def _meter(fields: Fields) -> Meter:
         mapped_at_ms=fields.day("mapped_on"),
         feeder=fields.name("feeder"),
         transformer=fields.name("transformer"),
+        old_roster_version=fields.count("old_roster_version"),
     )
 
 
@@ -202,6 +205,7 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
     busy = _under_way(transaction, list(known))
     fresh: list[Meter] = []
     changed: list[dict[str, object]] = []
+    moved: list[Move] = []
     for row in rows:
         values = {name: getattr(row, name) for name in _METER_COLUMNS}
         held = known.get(row.meter_id)
@@ -210,7 +214,8 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
         if held is None:
             fresh.append(row)
         elif any(getattr(held, name) != value for name, value in values.items()):
-            _refuse_move(row, held, busy, job)
+            _refuse_exchange(row, held, busy, job)
+            moved += _move(row, held)
             changed.append({"of_row": row.meter_id} | {f"new_{n}": v for n, v in values.items()})
     count(job, rows, fresh, changed)
     if job.bad.count:
@@ -225,6 +230,21 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
             .values({name: bindparam(f"new_{name}") for name in _METER_COLUMNS}),
             list(some),
         )
+    for some_moves in batches(moved):
+        moves.begin(transaction, some_moves, now_ms=job.now_ms)
+
+
+def _move(row: Meter, held: Found) -> list[Move]:
+    if row.agent_id == held.agent_id:
+        return []
+    return [
+        Move(
+            meter_id=row.meter_id,
+            from_agent_id=held.agent_id,
+            to_agent_id=row.agent_id,
+            without_from_version=row.old_roster_version,
+        )
+    ]
 
 
 def _under_way(transaction: Connection, meter_ids: Sequence[str]) -> set[str]:
@@ -235,15 +255,14 @@ def _under_way(transaction: Connection, meter_ids: Sequence[str]) -> set[str]:
     return set(found(transaction, query, commands.c.meter_id, meter_ids))
 
 
-def _refuse_move(row: Meter, held: Found, busy: set[str], job: Job) -> None:
-    moves = (row.account_id, row.agent_id) != (held.account_id, held.agent_id)
-    if moves and row.meter_id in busy:
+def _refuse_exchange(row: Meter, held: Found, busy: set[str], job: Job) -> None:
+    if row.account_id != held.account_id and row.meter_id in busy:
         job.bad.add(
             row.line,
             "meter_id",
             row.meter_id,
-            f"moves from {held.account_id} behind {held.agent_id} while a command for it is under"
-            " way: import it again when that has ended",
+            f"goes from account {held.account_id} to {row.account_id} while a command for it is"
+            " under way: import it again when that has ended",
         )
 
 
@@ -265,7 +284,7 @@ _HOW: dict[Kind, _Import] = {
                 *("meter_id", "account_id", "agent_id", "installed_on", "mapped_on"),
                 *("feeder", "transformer"),
             ),
-            optional=("serial",),
+            optional=("serial", "old_roster_version"),
         ),
         make=_meter,
         store=_store_meters,

@@ -14,15 +14,31 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
-from sqlalchemy import Connection, Update, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Update,
+    and_,
+    bindparam,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from cloud.schema import commands
+from cloud.schema.columns import holds
 from cloud.store import Found
 from cloud.vocabulary import CommandState
 from wire.vocabulary import Action
 
 LIFE_MS = 900_000  # of a close; renewed by new commands while its episode waits
 LAPSE_MS = 120_000  # after expiry: the longest an answer may be under way
+# Commands ended per sweep, each decided anew and others sent in its place: some 200 ms of one turn
+# each second when a whole fleet was away.
+LAPSE_MAX = 512
 RESEND_AFTER_MS = (5_000, 10_000, 45_000)  # pauses: 5, 15, 60 s after the first; then each minute
 RESEND_EVERY_MS = 60_000
 RESEND_LEAST_LIFE_MS = 60_000  # no re-send when less life remains: it would arrive expired
@@ -57,6 +73,9 @@ MAY_OVERTAKE: dict[Action, frozenset[Action]] = {
 }
 
 
+IS_QUEUED = holds(commands.c.state, CommandState.QUEUED)
+IS_LIVE = holds(commands.c.state, CommandState.PUBLISHED)
+NOT_OVERTAKEN = commands.c.is_overtaken == literal_column("0")
 _INSERT = insert(commands)
 _OF_EPISODES = commands.c.episode_id.in_(bindparam("episode_ids", expanding=True))
 _STANDING = (
@@ -65,11 +84,52 @@ _STANDING = (
         commands.c.action, commands.c.state,
     )
     .where(_OF_EPISODES)
-    .where(commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value)))
-    .where(commands.c.is_overtaken == 0)
+    .where(IS_QUEUED | IS_LIVE)
+    .where(NOT_OVERTAKEN)
 )  # fmt: skip
-_WAITING = (
-    select(commands.c.id).where(_OF_EPISODES).where(commands.c.state == CommandState.QUEUED.value)
+_WAITING = select(commands.c.id).where(_OF_EPISODES).where(IS_QUEUED)
+_LIVE = select(commands.c.id, commands.c.episode_id).where(IS_LIVE)
+_LAPSED = (
+    # The constant stands beside the parameter: only the bare column is looked up in an index.
+    _LIVE.where(commands.c.expires_at_ms < bindparam("now_ms") - LAPSE_MS)
+    .order_by(commands.c.expires_at_ms)
+    .limit(LAPSE_MAX)
+)
+_NOT_NAMED = _LIVE.where(commands.c.agent_id == bindparam("of_agent")).where(
+    commands.c.command_id.not_in(bindparam("unfinished", expanding=True))
+)
+_RESENDABLE = (
+    select(
+        commands.c.id, commands.c.agent_id, commands.c.meter_id,
+        commands.c.envelope, commands.c.sends, commands.c.expires_at_ms,
+    )
+    .where(IS_LIVE)
+    # An overtaken close must not come back behind, or ahead of, what withdraws it (R3).
+    .where(NOT_OVERTAKEN)
+    .where(commands.c.expires_at_ms >= bindparam("now_ms") + RESEND_LEAST_LIFE_MS)
+    .limit(bindparam("at_most"))
+)  # fmt: skip
+# The longest due first: while more is due than one sweep sends, everything still has its turn.
+_RESEND_BY_TIMER = _RESENDABLE.where(commands.c.resend_at_ms <= bindparam("now_ms")).order_by(
+    commands.c.resend_at_ms
+)
+_RESEND_TO_AGENT = _RESENDABLE.where(commands.c.agent_id == bindparam("of_agent")).order_by(
+    commands.c.id
+)
+# By its own id, the agent beside it: a pair in a list is looked up in no index of SQLite (3.40).
+_NAMED = select(commands.c.meter_id, commands.c.agent_id, commands.c.command_id).where(
+    commands.c.command_id.in_(bindparam("command_ids", expanding=True))
+)
+_NOTE_RECEIVED = (
+    update(commands)
+    .where(commands.c.command_id == bindparam("of_command"))
+    .where(commands.c.agent_id == bindparam("of_agent"))
+    .values(received_at_ms=bindparam("at_ms"), resend_at_ms=None)
+)
+_RESENT = (
+    update(commands)
+    .where(commands.c.id == bindparam("row_id"))
+    .values(resend_at_ms=bindparam("at_ms"), sends=bindparam("count"))
 )
 
 
@@ -85,14 +145,34 @@ class Queued:
     due_at_ms: int
 
 
+def is_standing(live: FromClause, meter_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """`live`, a name for `commands`, is the one live command of the meter (R14)."""
+    return and_(
+        live.c.meter_id == meter_id,
+        holds(live.c.state, CommandState.PUBLISHED),
+        live.c.is_overtaken == literal_column("0"),
+        ~holds(live.c.action, Action.READ),
+    )
+
+
+def may_overtake(waiting: FromClause, live: FromClause) -> ColumnElement[bool]:
+    """`MAY_OVERTAKE` as a condition on two names for `commands`."""
+    return or_(
+        *(
+            holds(waiting.c.action, action) & live.c.action.in_([one.value for one in over])
+            for action, over in MAY_OVERTAKE.items()
+        )
+    )
+
+
 def retry_delay_ms(attempts: int) -> int:
     """How long to wait before attempt number `attempts` + 1."""
     return LADDER_MS[attempts] if attempts < len(LADDER_MS) else LADDER_THEN_MS
 
 
-def sources(event: Event) -> list[str]:
+def sources(event: Event) -> list[CommandState]:
     """The states in which `event` can happen."""
-    return [state.value for (state, one) in TRANSITIONS if one is event]
+    return [state for (state, one) in TRANSITIONS if one is event]
 
 
 def apply(
@@ -130,7 +210,7 @@ def _transition(event: Event, columns: tuple[str, ...]) -> Update:
         update(commands)
         .where(commands.c.id == bindparam("row_id"))
         # No IN: SQLAlchemy 2.1 refuses its expanding parameter when many rows are given.
-        .where(or_(*(commands.c.state == source for source in sources(event))))
+        .where(or_(*(holds(commands.c.state, source) for source in sources(event))))
         .values(state=target.value, **{name: bindparam(f"new_{name}") for name in columns})
     )
 
@@ -174,12 +254,8 @@ def drop_waiting(transaction: Connection, episode_ids: Collection[int], *, now_m
 
 
 def end_lapsed(transaction: Connection, *, now_ms: int) -> set[int]:
-    """End commands 120 s past their expiry; the episodes to be decided anew."""
-    lapsed = transaction.execute(
-        select(commands.c.id, commands.c.episode_id)
-        .where(commands.c.state == CommandState.PUBLISHED.value)
-        .where(commands.c.expires_at_ms + LAPSE_MS < now_ms)
-    ).all()
+    """End commands 120 s past their expiry, a bounded number; the episodes to be decided anew."""
+    lapsed = transaction.execute(_LAPSED, {"now_ms": now_ms}).all()
     rows: list[dict[str, object]] = [{"row_id": row.id, "ended_at_ms": now_ms} for row in lapsed]
     apply(transaction, Event.TIME_UP, rows, columns=("ended_at_ms",))
     return {row.episode_id for row in lapsed if row.episode_id is not None}
@@ -189,12 +265,8 @@ def void(
     transaction: Connection, agent_id: str, unfinished: Sequence[bytes], *, now_ms: int
 ) -> set[int]:
     """R5.3: live commands a restarted agent does not name are void; the episodes to decide anew."""
-    gone = transaction.execute(
-        select(commands.c.id, commands.c.episode_id)
-        .where(commands.c.agent_id == agent_id)
-        .where(commands.c.state == CommandState.PUBLISHED.value)
-        .where(commands.c.command_id.not_in(unfinished))
-    ).all()
+    given = {"of_agent": agent_id, "unfinished": unfinished}
+    gone = transaction.execute(_NOT_NAMED, given).all()
     rows: list[dict[str, object]] = [{"row_id": row.id, "ended_at_ms": now_ms} for row in gone]
     apply(transaction, Event.AGENT_RESTARTED, rows, columns=("ended_at_ms",))
     return {row.episode_id for row in gone if row.episode_id is not None}
@@ -204,37 +276,31 @@ def due_for_resend(
     transaction: Connection, *, now_ms: int, agent_id: str | None = None, limit: int
 ) -> list[Found]:
     """Live commands whose bytes go out again now: by timer, or all of one agent after its hello."""
-    query = (
-        select(
-            commands.c.id, commands.c.agent_id, commands.c.meter_id,
-            commands.c.envelope, commands.c.sends,
-        )
-        .where(commands.c.state == CommandState.PUBLISHED.value)
-        # An overtaken close must not come back behind, or ahead of, what withdraws it (R3).
-        .where(commands.c.is_overtaken == 0)
-        .where(commands.c.expires_at_ms >= now_ms + RESEND_LEAST_LIFE_MS)
-        .limit(limit)
-    )  # fmt: skip
+    given = {"now_ms": now_ms, "at_most": limit}
     if agent_id is None:
-        query = query.where(commands.c.resend_at_ms <= now_ms)
+        found = transaction.execute(_RESEND_BY_TIMER, given)
     else:
-        query = query.where(commands.c.agent_id == agent_id)
-    rows = list(transaction.execute(query.order_by(commands.c.id)).all())
+        found = transaction.execute(_RESEND_TO_AGENT, given | {"of_agent": agent_id})
+    rows = list(found.all())
     if rows:
         transaction.execute(
-            update(commands)
-            .where(commands.c.id == bindparam("row_id"))
-            .values(resend_at_ms=bindparam("at_ms"), sends=bindparam("count")),
+            _RESENT,
             [
                 {
                     "row_id": row.id,
-                    "at_ms": now_ms + resend_delay_ms(row.sends),
+                    "at_ms": _next_resend_ms(row, now_ms),
                     "count": row.sends + 1,
                 }
                 for row in rows
             ],
         )
     return rows
+
+
+def _next_resend_ms(row: Found, now_ms: int) -> int | None:
+    """When the bytes go out once more; None when they would arrive expired."""
+    next_ms = now_ms + resend_delay_ms(row.sends)
+    return next_ms if next_ms + RESEND_LEAST_LIFE_MS <= row.expires_at_ms else None
 
 
 def resend_delay_ms(sends: int) -> int:
@@ -254,8 +320,13 @@ def note_received(
     """
     if not named:
         return []
-    own = tuple_(commands.c.agent_id, commands.c.command_id).in_(named)
     transaction.execute(
-        update(commands).where(own).values(received_at_ms=now_ms, resend_at_ms=None)
+        _NOTE_RECEIVED,
+        [
+            {"of_agent": agent_id, "of_command": command_id, "at_ms": now_ms}
+            for agent_id, command_id in named
+        ],
     )
-    return list(transaction.scalars(select(commands.c.meter_id).where(own)))
+    found = transaction.execute(_NAMED, {"command_ids": [command_id for _, command_id in named]})
+    own = set(named)
+    return [row.meter_id for row in found if (row.agent_id, row.command_id) in own]

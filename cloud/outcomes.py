@@ -17,11 +17,15 @@ from cloud.alarms import raise_alarm
 from cloud.outbox import Event
 from cloud.schema import commands, episodes, meters
 from cloud.store import Found
+from cloud.tickets import TicketEnd, close_tickets
 from cloud.vocabulary import CommandState, EpisodeState
 from wire.messages import AlarmItem, CommandItem, ReceivedItem, RelayReading, StateItem
 from wire.vocabulary import OUTCOMES, Action, Outcome, RefusalReason
 
 BELIEVED_AHEAD_MAX_MS = 60_000  # R4: how far ahead of us a reported counter is believed
+# R13: a restored ledger may have forgotten an open. No decision of its own says that the relay is
+# to be open, and none can be made for a meter without an episode (I4): a person restores supply.
+SUPPLY_TAKEN = frozenset({Outcome.OPENED, Outcome.DISARMED})
 CLOSED = frozenset({Outcome.CLOSED, Outcome.ALREADY_CLOSED})
 
 _COMMANDS = (
@@ -109,7 +113,11 @@ def _apply_finals(
     for agent_id, item in finals:
         row = known.get(item.command)
         if row is None:
-            continue  # an orphan: filed, and told by `relight trace`
+            # An orphan: filed, and told by `relight trace`.
+            if item.outcome in SUPPLY_TAKEN:
+                detail = f"{item.outcome} by {agent_id}, its command is unknown: restore supply"
+                raise_alarm(transaction, "orphan_open", item.meter, detail, now_ms=now_ms)
+            continue
         fault = _fault(agent_id, item, row)
         if item.command in ended:
             fault = "a second final word on one command"
@@ -150,10 +158,26 @@ def _end_episodes(
     if not succeeded:
         return
     transaction.execute(_END_EPISODE, succeeded)
+    armed: list[int] = []
+    closed: list[int] = []
+    for one in succeeded:
+        is_armed = one["new_state"] == EpisodeState.ARMED.value
+        (armed if is_armed else closed).append(int(str(one["of_episode"])))
     # A late word on an older command: the retry that waits has lost its reason.
-    outbox.drop_waiting(
-        transaction, [int(str(one["of_episode"])) for one in succeeded], now_ms=now_ms
-    )
+    outbox.drop_waiting(transaction, armed + closed, now_ms=now_ms)
+    close_tickets(transaction, closed, TicketEnd.CLOSED.value, now_ms=now_ms)
+    close_tickets(transaction, armed, TicketEnd.ARMED.value, now_ms=now_ms)
+
+
+def end_by_crew(transaction: Connection, episode_id: int, because: str, *, now_ms: int) -> None:
+    """A crew restored supply: the episode ends, its ticket says who and how."""
+    close_tickets(transaction, [episode_id], because, now_ms=now_ms)
+    ended = {
+        "of_episode": episode_id,
+        "new_state": EpisodeState.ENDED.value,
+        "new_ended_at_ms": now_ms,
+    }
+    _end_episodes(transaction, [ended], now_ms)
 
 
 def _commands(transaction: Connection, command_ids: Sequence[bytes]) -> dict[bytes, Found]:

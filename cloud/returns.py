@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, exists, select, tuple_, update
 
 from cloud import ledger
-from cloud.locks import clear_lock, place_lock
+from cloud.locks import NewLock, clear_lock, place_lock
 from cloud.schema import payment_items, payments
 from cloud.store import Found
 from cloud.vocabulary import LockKind
@@ -112,5 +112,9 @@ def _follow_disputes(transaction: Connection, account_id: str, name: str, now_ms
         .where(~is_decided)
         .limit(1)
     )
-    follow = clear_lock if undecided is None else place_lock
-    follow(transaction, account_id, LockKind.PAYMENT_DISPUTED, name, now_ms=now_ms)
+    kind = LockKind.PAYMENT_DISPUTED
+    if undecided is None:
+        clear_lock(transaction, account_id, kind, name, now_ms=now_ms)
+    else:
+        lock = NewLock(account_id=account_id, kind=kind, document=name)
+        place_lock(transaction, lock, now_ms=now_ms)

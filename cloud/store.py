@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Row, event
 
 # A row as a query gives it: its columns are attributes, typed where they are used.
@@ -35,12 +36,23 @@ def open_store(url: str) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to this release's version; does nothing when it is there already."""
-    configuration = Config()
-    configuration.set_main_option("script_location", str(files("cloud") / "migrations"))
+    configuration = _configuration()
     with engine.connect() as connection:
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
         connection.commit()
+
+
+def schema_versions() -> frozenset[str]:
+    """Every schema version that this release can bring to its own."""
+    scripts = ScriptDirectory.from_config(_configuration())
+    return frozenset(one.revision for one in scripts.walk_revisions())
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(files("cloud") / "migrations"))
+    return configuration
 
 
 def sqlite_url(path: Path) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, tuple_
 from cloud.schema import (
     bills,
     commands,
+    crew_tickets,
     decisions,
     episodes,
     filed_items,
@@ -20,10 +21,11 @@ from cloud.schema import (
     payment_items,
     payments,
     quotes,
+    requests,
 )
 from cloud.spelling import ist, rupees
 from cloud.store import Found
-from cloud.vocabulary import CommandState
+from cloud.vocabulary import CommandState, RequestKind
 from wire.decoding import decode_item
 from wire.messages import CommandItem, RelayReading
 
@@ -51,6 +53,10 @@ WORDS: dict[str, str] = {
     "report_too_old": "the report came too long after the fact: confirm it with the provider",
     "payment_posted_already": "this payment was posted before",
     "no_account": "no open account is named: a person must assign it",
+    "ladder_used_up": "every try of the ladder failed: one more is made each hour",
+    "dark_too_long": "it is dark an hour after it was paid",
+    "closed": "the relay was read back closed",
+    "money_went_back": "the money went back",
 }
 
 
@@ -114,10 +120,12 @@ def lock_facts(transaction: Connection, account_ids: Sequence[str]) -> Iterator[
         if lock.cleared_at_ms is not None:
             because = lock.cleared_because or ""
             yield Fact(lock.cleared_at_ms, 5, "lock cleared", f"{kind}: {because}")
+    kinds = (RequestKind.LOCK_PLACE, RequestKind.LOCK_CLEAR)
+    yield from request_facts(transaction, kinds, account_ids)
 
 
 def episode_facts(transaction: Connection, episode_ids: Sequence[int]) -> Iterator[Fact]:
-    """From the cut to the light: quotes, decisions, commands, the end."""
+    """From the cut to the light: quotes, decisions, commands, crew tickets, the end."""
     for episode in transaction.execute(select(episodes).where(episodes.c.id.in_(episode_ids))):
         name = f"episode {episode.id}: account {episode.account_id}, meter {episode.meter_id}"
         yield Fact(episode.cut_at_ms, 0, "cut", f"{name}, {episode.cut_by}")
@@ -135,12 +143,56 @@ def episode_facts(transaction: Connection, episode_ids: Sequence[int]) -> Iterat
         select(commands).where(commands.c.episode_id.in_(episode_ids)).order_by(commands.c.id)
     ).all()
     yield from command_facts(transaction, found)
+    yield from ticket_facts(transaction, episode_ids)
 
 
 def _decision(row: Found) -> str:
-    words = [WORDS.get(word, word.replace("_", " ")) for word in row.reasons.split()]
     short = f" (short by {rupees(row.short_by_paise)})" if row.short_by_paise else ""
-    return f"{row.verdict}: {'; '.join(words)}{short}"
+    return f"{tell_decision(f'{row.verdict} {row.reasons}')}{short}"
+
+
+def tell_decision(words: str) -> str:
+    """A verdict and its reasons as an operator reads them."""
+    verdict, _, reasons = words.partition(" ")
+    return f"{verdict}: {tell_reasons(reasons)}"
+
+
+def tell_reasons(reasons: str) -> str:
+    """The words of a decision or a ticket as an operator reads them."""
+    return "; ".join(WORDS.get(word, word.replace("_", " ")) for word in reasons.split())
+
+
+def ticket_facts(transaction: Connection, episode_ids: Sequence[int]) -> Iterator[Fact]:
+    """When people had to go, why, and what ended it; and what the crew asked for."""
+    numbers: list[str] = []
+    for ticket in transaction.execute(
+        select(crew_tickets).where(crew_tickets.c.episode_id.in_(episode_ids))
+    ):
+        name = f"number {ticket.id}"
+        numbers.append(str(ticket.id))
+        yield Fact(
+            ticket.opened_at_ms, 13, "crew ticket", f"{name}: {tell_reasons(ticket.reasons)}"
+        )
+        if ticket.closed_at_ms is not None:
+            because = WORDS.get(ticket.closed_because or "", ticket.closed_because or "")
+            yield Fact(ticket.closed_at_ms, 13, "crew ticket closed", f"{name}: {because}")
+    kinds = (RequestKind.TICKET_DONE, RequestKind.TICKET_RETRY)
+    yield from request_facts(transaction, kinds, numbers)
+
+
+def request_facts(
+    transaction: Connection, kinds: Sequence[RequestKind], subjects: Sequence[str]
+) -> Iterator[Fact]:
+    """What people asked for about these subjects, and what the engine answered."""
+    for row in transaction.execute(
+        select(requests)
+        .where(requests.c.kind.in_([kind.value for kind in kinds]))
+        .where(requests.c.subject.in_(subjects))
+    ):
+        what = f"{row.kind.replace('_', ' ')} of {row.subject} by {row.asked_by}"
+        yield Fact(row.asked_at_ms, 3, "asked", f"{what}: {row.detail}" if row.detail else what)
+        if row.handled_at_ms is not None:
+            yield Fact(row.handled_at_ms, 3, "answered", row.result or "")
 
 
 def command_facts(transaction: Connection, found: Sequence[Found]) -> Iterator[Fact]:

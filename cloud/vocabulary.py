@@ -49,6 +49,7 @@ class Verdict(StrEnum):
     """What a decision concluded."""
 
     CLOSE = "close"
+    OPEN = "open"
     WITHDRAW = "withdraw"
     NONE = "none"
 
@@ -57,6 +58,7 @@ class CommandState(StrEnum):
     """The lifecycle of a command; the transitions are a table in cloud/outbox.py."""
 
     QUEUED = "queued"
+    HALF_SIGNED = "half_signed"  # an open: its bytes stand, the guard's signature is awaited (R7)
     PUBLISHED = "published"
     ACKNOWLEDGED = "acknowledged"
     LAPSED = "lapsed"  # expired + 120 s without a final acknowledgement
@@ -79,3 +81,33 @@ class RequestKind(StrEnum):
     LOCK_PLACE = "lock_place"
     LOCK_CLEAR = "lock_clear"
     AGENT_GONE = "agent_gone"  # R16: the old agent is out of service, its meters are released
+
+
+class BatchState(StrEnum):
+    """Where many proposed opens stand; the transitions are a table in cloud/batches.py."""
+
+    CANARY = "canary"  # the first few go; the rest waits for their outcomes
+    FLOWING = "flowing"  # within the caps
+    AWAITING = "awaiting"  # beyond the caps: two approvers, else nothing
+    STOPPED = "stopped"  # a check stopped it; people look
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class ProposalState(StrEnum):
+    """Where one intended open stands; the transitions are a table in cloud/batches.py."""
+
+    PROPOSED = "proposed"  # waits for its batch, the caps, the window
+    SENT = "sent"  # an open is queued, half-signed or live
+    OPENED = "opened"  # read back open; its episode began
+    SKIPPED = "skipped"  # the rules say no; the reasons stand beside it
+    QUARANTINED = "quarantined"  # the guard said no: two persons release or delete it
+    FAILED = "failed"  # refused, unreachable, lapsed: people look, nothing is tried again
+    CANCELLED = "cancelled"
+
+
+class FreezeKind(StrEnum):
+    """The two signed words about opens of everybody (R9)."""
+
+    STOP = "stop"
+    RESUME = "resume"

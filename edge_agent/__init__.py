@@ -21,6 +21,7 @@ order:
 * `journal_file`: its files, in use and put aside
 * `journal_schema`: its tables and the invariants they enforce
 * `host`: the asynchronous rim: link, agent and door
+* `enrolment`: a token becomes a key, a configuration and a request
 * `configuration`: agent.toml, checked when it is read
 * `__main__`: the command `relight-agent`
 """

@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import random
+import secrets
 import signal
 import sys
 import time
@@ -24,9 +25,11 @@ from edge_agent.configuration import (
     read_configuration,
     read_roster,
 )
+from edge_agent.enrolment import enrol as make_agent
 from edge_agent.host import Host, Surroundings
 from edge_agent.journal import Journal, JournalError
 from edge_agent.relay import RelayDoor
+from wire.enrolment import EnrolmentError, token_from_json
 from wire.link import Link
 from wire.trust import TrustRefusedError
 
@@ -42,6 +45,20 @@ def elapsed_ms() -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Relight's agent: one per concentrator."""
+
+
+@main.command()
+@click.argument("token", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def enrol(token: Path, folder: Path) -> None:
+    """Make a key and a configuration in FOLDER from a one-time TOKEN."""
+    try:
+        request = make_agent(
+            token_from_json(token.read_bytes()), folder, random_bytes=secrets.token_bytes
+        )
+    except (EnrolmentError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    print(f"{folder}: key {request.key_id.hex()}; carry {folder / 'request.json'} to the desk")
 
 
 @main.command()

@@ -15,7 +15,9 @@ Read in this order:
 * `chain`: the dense numbers and heads of an agent's journal
 * `trust`: root and registry documents, and who may sign what
 * `checking`: steps 1 to 7 of receiving any signed message, in their order
+* `sealed_keys`: a private key under a passphrase
 * `key_files`: private keys at rest
+* `enrolment`: the token and the request by which an agent joins an installation
 * `link_settings`: what a link is told once
 * `frames`: PUBLISH and PUBACK as bytes
 * `gmqtt_guards`: the one home of gmqtt, each of its traps covered

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from wire.keys import SEED_BYTES, SigningKey
+from wire.sealed_keys import SealedKeyError, is_sealed, open_key
 
 PRIVATE_MODE = 0o600
 
@@ -16,18 +17,33 @@ class KeyFileError(ValueError):
     """A key file that may not be used, with the cure."""
 
 
-def read_signing_key(path: Path) -> SigningKey:
-    """The key whose seed stands in `path` as 64 hex digits.
+def read_signing_key(path: Path, passphrase: str | None = None) -> SigningKey:
+    """The key in `path`: sealed under a passphrase, or a bare seed of 64 hex digits.
 
     Raises:
-        KeyFileError: missing, readable by others, or not a seed.
+        KeyFileError: missing, readable by others, not a key, or sealed and not opened.
     """
     text = read_private(path)
+    if is_sealed(text):
+        if passphrase is None:
+            raise KeyFileError(f"{path} is sealed: name the file that holds its passphrase")
+        try:
+            return open_key(text, passphrase)
+        except SealedKeyError as error:
+            raise KeyFileError(f"{path} {error}") from None
     try:
-        seed = bytes.fromhex(text)
-        return SigningKey(seed)
+        return SigningKey(bytes.fromhex(text))
     except ValueError:
         raise KeyFileError(f"{path} does not hold {2 * SEED_BYTES} hex digits") from None
+
+
+def is_sealed_file(path: Path) -> bool:
+    """Whether the key in `path` is under a passphrase.
+
+    Raises:
+        KeyFileError: missing, or readable by others.
+    """
+    return is_sealed(read_private(path))
 
 
 def read_private(path: Path) -> str:

@@ -165,19 +165,23 @@ def accept(
     )
 
 
-def open_identity(authorities: Authorities, statement: bytes, *, at_ms: int) -> Identity:
-    """An agent's identity, if enrol signed it.
+def open_identity(authorities: Authorities, statement: bytes) -> Identity:
+    """An agent's identity, if enrol signed it while its key was valid.
+
+    The enrol key is judged at the time the statement was issued: what it signed stays valid after
+    its end, for as long as the registry lists it. A stolen enrol key is taken out of the registry.
 
     Raises:
         TrustRefusedError: malformed, not signed by a valid enrol key, or a small-order key.
     """
     opened = _unpacked(statement, "identity")
     identity = _decoded(Identity, opened)
+    issued_at_ms = identity.issued_at_ms
     ring = authorities.keyring()
     signed = signed_bytes(ring.installation, IDENTITY_TYPE, opened.body)
     for one in opened.signatures:
         key = ring.keys.get(KeyId(one.key_id))
-        if key is None or key.role is not Role.ENROL or not key.is_valid_at(at_ms):
+        if key is None or key.role is not Role.ENROL or not key.is_valid_at(issued_at_ms):
             raise TrustRefusedError(f"identity of {identity.agent}: no valid enrol key signed it")
         if not verifies(key.public, one.signature, signed):
             raise TrustRefusedError(f"identity of {identity.agent}: the signature does not verify")

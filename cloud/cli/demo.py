@@ -30,8 +30,10 @@ from cloud.cli.demo_world import (
     DemoWorld,
     demo_world,
 )
+from cloud.cli.doctor import subject_of
 from cloud.cli.processes import clock_ms
 from cloud.configuration import Installation
+from cloud.doctor.examination import examine
 from cloud.schema import episodes, filed_items, meters, quotes
 from cloud.store import reading
 from cloud.trace import Trace, trace
@@ -128,6 +130,7 @@ async def _tell(world: DemoWorld, say: Say) -> Story:
         say("\nA forged webhook, and a replayed command:")
         await _forge(world, installation, owed, story, say)
         await _replay(witness, ledger, story, say)
+        await _examine(world, story, say)
         waited_ms = story.facts["paid_to_acknowledged_ms"]
         say(f"\nThe consumer waited {waited_ms} ms from payment report to light, proven by reading"
             " the relay back.")  # fmt: skip
@@ -217,6 +220,18 @@ async def _replay(witness: Witness, ledger: sqlalchemy.Engine, story: Story, say
     story.facts["replayed_command"] = "stored answer repeated, relay not moved"
     say("  replayed:  the same bytes get the stored answer again, the relay is not moved")
     say("  altered:   one bit changed in the same command: no answer, nothing stored")
+
+
+async def _examine(world: DemoWorld, story: Story, say: Say) -> None:
+    """Have the doctor try what must fail, on this broker, these keys and this ledger."""
+    report = await examine(subject_of(world.config))
+    story.facts["doctor"] = report.summary()
+    say(f"\nDoctor: {report.summary()}")
+    for one in report.examined:
+        for line in (line for line in one.lines() if not line.startswith("good")):
+            say(f"  {line}")
+    if report.findings:
+        raise DemoError(f"the doctor found what is wrong: {len(report.findings)} findings")
 
 
 async def _until(what: str, is_there: Callable[[], bool]) -> None:

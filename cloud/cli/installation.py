@@ -18,10 +18,12 @@ from cloud.schema import ledger
 from cloud.store import migrate, open_store, sqlite_url
 from mosquitto.configuration import BrokerPlan, Identity
 from mosquitto.initialisation import add_identity, initialise
+from wire.checking import WEBHOOK_ONLY_PREFIX
 from wire.decoding import decode_body
 from wire.documents import Root
 from wire.envelope import unpack
 from wire.key_files import PRIVATE_MODE, write_whole
+from wire.topics import is_id
 
 ENGINE = "ENGINE-1"
 GUARD = "GUARD-1"
@@ -30,8 +32,6 @@ LIVE_READER = "LIVE-1"
 DESK = "DESK-1"
 DOCTOR = "DOCTOR-1"
 PROVIDER = "RAZORPAY"
-# Razorpay is not polled yet, so its watermark promises no completeness (docs/security.md).
-INTAKE_SCOPE = (f"WEBHOOK:{PROVIDER}",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,35 @@ class DevelopmentPlan:
     broker_port: int
     intake_port: int
     extra: Sequence[Identity] = ()  # more broker identities: a witness, the clients of a floor
+    signed: Sequence[str] = ()  # providers besides Razorpay, who sign as docs/webhooks.md says
+    is_polled: bool = False  # Razorpay's lists are fetched; its API key is to be put in place
+
+
+class ProviderNameError(ValueError):
+    """A provider's name that cannot stand in a topic, or stands twice."""
+
+
+def check_providers(signed: Sequence[str]) -> None:
+    """Refuses names that an intake could not speak for.
+
+    Raises:
+        ProviderNameError: with the name.
+    """
+    seen = {PROVIDER}
+    for name in signed:
+        if not is_id(name):
+            raise ProviderNameError(
+                f"{name!r} is no provider's name: use 1 to 32 of A-Z, 0-9 and -, not first a -"
+            )
+        if name in seen:
+            raise ProviderNameError(f"provider {name} stands twice: each has a name of its own")
+        seen.add(name)
+
+
+def intake_scope(signed: Sequence[str], *, is_polled: bool) -> tuple[str, ...]:
+    """What the intake may speak for. What is not polled promises no completeness (security.md)."""
+    razorpay = PROVIDER if is_polled else f"{WEBHOOK_ONLY_PREFIX}{PROVIDER}"
+    return (razorpay, *(f"{WEBHOOK_ONLY_PREFIX}{name}" for name in signed))
 
 
 def make_development_installation(
@@ -54,14 +83,15 @@ def make_development_installation(
     """Write everything a cloud on one machine needs; the path of relight.toml.
 
     Raises:
-        KeysExistError, KeyNameError, BrokerPlanError: nothing was written.
+        KeysExistError, KeyNameError, BrokerPlanError, ProviderNameError: nothing was written.
         OSError: the folder cannot be written.
     """
+    check_providers(plan.signed)
     trust = plan.folder / "trust"
     keys = KeyPlan(
         folder=trust,
         engines=(ENGINE,),
-        intakes={INTAKE: INTAKE_SCOPE},
+        intakes={INTAKE: intake_scope(plan.signed, is_polled=plan.is_polled)},
         guards=(GUARD,),
         agents=plan.agents,
     )
@@ -73,7 +103,7 @@ def make_development_installation(
             port=plan.broker_port,
             engines=(ENGINE,),
             guards=(GUARD,),
-            intakes=((INTAKE, (PROVIDER,)),),
+            intakes=((INTAKE, (PROVIDER, *plan.signed)),),
             desks=(DESK,),
             dashboards=(LIVE_READER,),
             doctors=(DOCTOR,),
@@ -84,9 +114,10 @@ def make_development_installation(
     for identity in plan.extra:
         add_identity(plan.folder / "broker", identity, now=now)
     pin = make_development_keys(keys, now_ms=now_ms, random_bytes=random_bytes)
-    secret = random_bytes(24).hex()
-    secret_path = plan.folder / "secrets" / "razorpay"
-    write_whole(secret_path, f"{secret}\n".encode("ascii"), mode=PRIVATE_MODE)
+    for name in (PROVIDER, *plan.signed):
+        secret = random_bytes(24).hex()
+        path = plan.folder / "secrets" / name.lower()
+        write_whole(path, f"{secret}\n".encode("ascii"), mode=PRIVATE_MODE)
     write_whole(plan.folder / "relight.toml", _configuration(plan, pin).encode("utf-8"))
     create_ledger(plan.folder / "ledger.db", trust / "root-1", now_ms=now_ms)
     return plan.folder / "relight.toml"
@@ -143,6 +174,7 @@ door = "meter_sim.door:open_door"
 def create_ledger(path: Path, root_1: Path, *, now_ms: int) -> None:
     """Make a new ledger of `root_1`'s installation; its generation begins now (R13)."""
     root = decode_body(Root, unpack(root_1.read_bytes()).body)
+    path.touch(mode=PRIVATE_MODE)  # what consumers paid is nobody else's to read
     store = open_store(sqlite_url(path))
     migrate(store)
     with store.begin() as transaction:
@@ -186,4 +218,21 @@ spool = "spool.db"
 
 [intake.razorpay]
 secrets = ["secrets/razorpay"]  # up to two live ones, each in a file of mode 0600
+{_POLLED if plan.is_polled else ""}{"".join(_signed(name) for name in plan.signed)}
+[guard]  # on a host and as a user of its own, where it matters: else it has no independence
+name = "{GUARD}"
+key = "trust/keys/{GUARD}.key"
+store = "guard.db"
+"""
+
+
+_POLLED = """key_id = "secrets/razorpay-key-id"  # the API key with which its lists are fetched
+key_secret = "secrets/razorpay-key-secret"
+"""
+
+
+def _signed(name: str) -> str:
+    return f"""
+[intake.signed.{name}]  # POST /webhooks/{name.lower()}
+secrets = ["secrets/{name.lower()}"]
 """

@@ -1,4 +1,4 @@
-"""The cloud's long-running commands: engine, intake, and `up`, which runs both and minds them."""
+"""The cloud's long-running commands: engine, intake, guard, and `up`, which minds all of them."""
 
 import asyncio
 import gc
@@ -10,24 +10,37 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from cloud.configuration import Installation
+from cloud.alarms import tell_ledger
+from cloud.configuration import NO_RAZORPAY, ConfigurationError, Installation
 from cloud.engine import Engine, EngineSettings
 from cloud.engine_process import EngineProcess
-from cloud.intake.process import IntakeSettings, run_intake
+from cloud.guard import store as guard_store
+from cloud.guard.guard import Guard, GuardSettings
+from cloud.guard.process import SUBSCRIPTIONS, GuardProcess
+from cloud.intake.fetching import HttpFetch
+from cloud.intake.process import IntakeSettings, RazorpayPoll, run_intake
+from cloud.intake.provider import Provider
+from cloud.intake.razorpay import Razorpay
+from cloud.intake.signed import Signed
+from cloud.intake.spool_schema import Sweep
+from cloud.ledger_file import held
 from cloud.live import Live
 from cloud.publisher import Signer
 from cloud.rules import MP_WEST_FIRST_PHASE
 from cloud.store import migrate, open_store
-from wire.fields import IntakeId
+from cloud.trust_files import TrustFiles, tell
+from wire.fields import IntakeId, ProviderId
 from wire.link import Link
 from wire.topics import engine_subscriptions
-from wire.trust import DEVELOPMENT_MARK
-from wire.vocabulary import Role
+from wire.trust import DEVELOPMENT_MARK, Authorities
 
 RESTART_AFTER_S = 1.0  # between the end of a process and its next start
 GC_THRESHOLD = 20_000  # new objects between two collections; a busy turn makes some thousands
@@ -62,22 +75,29 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
     uvloop.run(guarded())
 
 
-def make_engine(installation: Installation) -> tuple[Engine, Link]:
-    """The engine of an installation, and its link."""
-    now_ms = clock_ms()
+@dataclass(frozen=True, slots=True)
+class MadeEngine:
+    """The engine of an installation, its link, and what it believes."""
+
+    engine: Engine
+    link: Link
+    trust: TrustFiles
+
+
+def make_engine(installation: Installation) -> MadeEngine:
+    """The engine of an installation, ready to run."""
     section = installation.engine
-    authorities = installation.authorities(latest_ms=now_ms)
-    key = installation.signing_key(section.key)
-    entry = authorities.keyring().keys.get(key.key_id)
-    if entry is None or entry.subject != section.name or entry.role is not Role.ENGINE:
-        raise ValueError(f"{section.key} is no key of {section.name} in the registry")
     store = open_store(installation.ledger_url())
     migrate(store)
+    trust = installation.engine_trust(partial(tell_ledger, store=store, clock_ms=clock_ms))
+    believed = installation.begin(trust, now_ms=clock_ms())
+    authorities = believed.authorities
+    key, entry = installation.engine_key(authorities)
     engine = Engine(
         EngineSettings(
             signer=Signer(installation=authorities.root.installation, key=key, epoch=entry.epoch),
             authorities=authorities,
-            identities=installation.identities(authorities, at_ms=now_ms),
+            identities=believed.identities,
             policy=MP_WEST_FIRST_PHASE,
         ),
         store,
@@ -88,28 +108,36 @@ def make_engine(installation: Installation) -> tuple[Engine, Link]:
         secrets.token_bytes,
     )
     settings = installation.link_settings(section.name, engine_subscriptions())
-    return engine, Link(settings, randomness=random.Random())  # noqa: S311  # jitter only
+    link = Link(settings, randomness=random.Random())  # noqa: S311  # jitter only
+    return MadeEngine(engine, link, trust)
 
 
 def run_engine(installation: Installation) -> None:
     """Serve until asked to stop."""
-    engine, link = make_engine(installation)
-    run_until_stopped(EngineProcess(engine, link, clock_ms).run())
+    path = installation.ledger_path()
+    # On PostgreSQL several engines share a ledger; a SQLite one is one engine's.
+    with nullcontext() if path is None else held(path):
+        made = make_engine(installation)
+        look = partial(made.trust.look_again, clock_ms)
+        run_until_stopped(EngineProcess(made.engine, made.link, clock_ms, look).run())
 
 
 def run_intake_process(installation: Installation) -> None:
     """Serve until asked to stop."""
     section = installation.intake
     link = installation.link_settings(section.name, ())
+    trust = installation.intake_trust(tell)
+    authorities = installation.begin(trust, now_ms=clock_ms()).authorities
     settings = IntakeSettings(
         intake=IntakeId(section.name),
         host=section.host,
         port=section.port,
         spool=installation.at(section.spool),
-        razorpay_secrets=installation.secrets(section.razorpay.secrets),
-        razorpay_merchant=section.razorpay.merchant,
+        providers=_providers(installation),
+        razorpay_poll=_razorpay_poll(installation),
         key=installation.signing_key(section.key),
-        authorities=installation.authorities(latest_ms=clock_ms()),
+        authorities=authorities,
+        look=partial(trust.look_again, clock_ms),
         brokers=link.brokers,
         tls=link.tls,
         clock_ms=clock_ms,
@@ -118,9 +146,82 @@ def run_intake_process(installation: Installation) -> None:
     run_until_stopped(run_intake(settings))
 
 
+def run_guard(installation: Installation) -> None:
+    """Serve until asked to stop."""
+    section = installation.guard
+    ledger = installation.ledger_path()
+    if ledger is None:
+        raise ConfigurationError(
+            f"{installation.path} [engine]: the guard reads a ledger that is a SQLite file, not"
+            f" {installation.engine.ledger!r}"
+        )
+    path = installation.at(section.store)
+    with guard_store.held(path):
+        trust = installation.guard_trust(tell)
+        authorities = installation.begin(trust, now_ms=clock_ms()).authorities
+        key, entry = installation.guard_key(authorities)
+        # A day of waiting protects nobody where every key is published for trying things out.
+        used_up_ms = 0 if entry.mark == DEVELOPMENT_MARK else guard_store.USED_UP_MS
+        settings = GuardSettings(
+            signer=key,
+            authorities=authorities,
+            is_production=installation.configuration.trust.is_production,
+            used_up_ms=used_up_ms,
+        )
+        store = guard_store.open_store(path, now_ms=clock_ms(), used_up_ms=used_up_ms)
+        link = Link(
+            installation.link_settings(section.name, SUBSCRIPTIONS),
+            randomness=random.Random(),  # noqa: S311  # jitter only
+        )
+
+        def newer_trust() -> Authorities | None:
+            believed = trust.look_again(clock_ms)
+            return None if believed is None else believed.authorities
+
+        guard = Guard(settings, store)
+        run_until_stopped(GuardProcess(guard, link, ledger, clock_ms, newer_trust).run())
+
+
+def _providers(installation: Installation) -> tuple[Provider, ...]:
+    """Whose webhooks [intake] takes in."""
+    section = installation.intake
+    razorpay = section.razorpay
+    found: list[Provider] = []
+    # A section that is there without secrets only polls, or is told that they are missing.
+    if razorpay.secrets or (razorpay is not NO_RAZORPAY and razorpay.key_id is None):
+        secrets = installation.secrets(razorpay.secrets)
+        found.append(Razorpay(secrets=secrets, merchant=razorpay.merchant))
+    for name, signed in section.signed.items():
+        secrets = installation.secrets(signed.secrets)
+        found.append(Signed(name=ProviderId(name), secrets=secrets, tolerance_s=signed.tolerance_s))
+    return tuple(found)
+
+
+def _razorpay_poll(installation: Installation) -> RazorpayPoll | None:
+    """How [intake.razorpay] polls, if it does."""
+    section = installation.intake.razorpay
+    if section.key_id is None and section.key_secret is None:
+        return None
+    if section.key_id is None or section.key_secret is None:
+        raise ConfigurationError(
+            f"{installation.path} [intake.razorpay]: key_id and key_secret belong together"
+        )
+    user, password = installation.secrets((section.key_id, section.key_secret))
+    every_s = {
+        Sweep.RECENT: section.recent_every_s,
+        Sweep.LATE: section.late_every_s,
+        Sweep.DEEP: section.deep_every_s,
+    }
+    return RazorpayPoll(
+        fetch=HttpFetch(section.api, user, password),
+        every_ms={sweep: 1_000 * seconds for sweep, seconds in every_s.items()},
+    )
+
+
 def run_up(config: Path) -> None:
-    """Run intake and engine as processes of their own; start again what ends by itself."""
-    run_until_stopped(_mind(config, ("intake", "engine")))
+    """Run intake, engine and guard as processes of their own; start again what ends by itself."""
+    has_guard = Installation(config).configuration.guard is not None
+    run_until_stopped(_mind(config, ("intake", "engine", *(("guard",) if has_guard else ()))))
 
 
 async def _mind(config: Path, names: tuple[str, ...]) -> None:

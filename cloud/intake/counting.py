@@ -1,6 +1,11 @@
 """Every outcome of the intake by its name: what `GET /health` shows."""
 
+import logging
 from enum import StrEnum
+
+from cloud.intake.facts import Irrelevant, Report, Unreadable
+
+_LOG = logging.getLogger(__name__)
 
 
 class Counted(StrEnum):
@@ -11,6 +16,7 @@ class Counted(StrEnum):
     DUPLICATE = "duplicate"
     SIGNATURE_MISSING = "signature_missing"
     SIGNATURE_WRONG = "signature_wrong"
+    SIGNATURE_STALE = "signature_stale"
     TOO_LARGE = "too_large"
     BODY_TOO_SLOW = "body_too_slow"
     DISCONNECTED = "disconnected"
@@ -21,6 +27,9 @@ class Counted(StrEnum):
     FORWARDED = "forwarded"
     IRRELEVANT = "irrelevant"
     UNREADABLE = "unreadable"
+    # What polling did.
+    FETCHED = "fetched"
+    POLL_FAILED = "poll_failed"
     # What became of publishes.
     PUBLISHED = "published"
     PUBLISH_DENIED = "publish_denied"
@@ -52,3 +61,29 @@ class Counters:
     def by_name(self) -> dict[str, int]:
         """All of them, in the order of the enum."""
         return {name.value: number for name, number in self._numbers.items()}
+
+
+def count_stored(counters: Counters, report: Report, needs_person: frozenset[str]) -> None:
+    """Counts what a newly stored report said, and tells a person what only a person can judge.
+
+    Args:
+        counters: where it is counted.
+        report: what was stored.
+        needs_person: reasons of irrelevant reports that are alarms all the same.
+    """
+    match report.reading:
+        case Irrelevant(reason):
+            counters.count(Counted.IRRELEVANT)
+            if reason in needs_person:
+                _LOG.error(
+                    "alarm: %s: nothing was posted for it, look at it: %s event id %r",
+                    *(reason, report.provider, report.event_id),
+                )
+        case Unreadable(reason):
+            counters.count(Counted.UNREADABLE)
+            _LOG.error(
+                "a genuine report cannot be read (%s); it is kept, look at it: %s event id %r",
+                *(reason, report.provider, report.event_id),
+            )
+        case _:
+            counters.count(Counted.FORWARDED)

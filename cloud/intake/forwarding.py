@@ -7,24 +7,26 @@ Plain and synchronous; the clock is handed in. Rules kept here (docs/protocol.md
  * I13: at most 4,096 items are in flight; the others wait in the spool.
  * R13: a receipt of a higher generation comes from a restored ledger: all receipts of the former
    one are forgotten and everything retained is offered again. A lower one is ignored.
- * R1: `made` and `oldest_open` of a watermark speak of numbers that are durable.
+ * R1: `made` and `oldest_open` of a watermark speak of numbers that are durable, and so does
+   `complete_to`; a provider that is not polled says nothing.
 """
 
 import heapq
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cloud.intake.counting import Counted, Counters
 from cloud.intake.spool import Marks, Receipted, Spool, Unreceipted
+from cloud.intake.spool_schema import Sweep
 from wire.checking import Delivered, Junk, check
 from wire.decoding import encode
 from wire.envelope import seal
 from wire.fields import IntakeId, ProviderId, SpoolId
 from wire.keys import SigningKey
-from wire.messages import PAYMENT_ITEMS_MAX, Payment, Receipt, ReceiptItem, Watermark
+from wire.messages import PAYMENT_ITEMS_MAX, Payment, ProviderMark, Receipt, ReceiptItem, Watermark
 from wire.topics import SHAPES, MessageType, payment_topic, watermark_topic
 from wire.trust import Keyring
 from wire.vocabulary import ReceiptVerdict
@@ -54,11 +56,12 @@ class Randomness(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """Who this intake is on the wire, and whose receipts it believes."""
+    """Who this intake is on the wire, whose receipts it believes, and which providers it polls."""
 
     intake: IntakeId
     key: SigningKey
     ring: Keyring
+    polled: tuple[ProviderId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,10 @@ class Forwarder:
         self._unsaved_generation_ms: int | None = None
         self._next_watermark_at_ms = 0
         self._watermark_at_ms = 0
+
+    def believe(self, ring: Keyring) -> None:
+        """Judge receipts by these keys from now on."""
+        self._sender = replace(self._sender, ring=ring)
 
     @property
     def unreceipted(self) -> int:
@@ -162,6 +169,8 @@ class Forwarder:
         # Receivers take rising times only; a clock set back must not silence us.
         self._watermark_at_ms = max(now_ms, self._watermark_at_ms + 1)
         self._load(now_ms)
+        # Read before `made`: what a provider is complete up to must be among those numbers.
+        providers = self.complete(now_ms)
         body = Watermark(
             intake=self._sender.intake,
             spool=self._spool_id,
@@ -169,11 +178,21 @@ class Forwarder:
             made=self._spool.made,
             oldest_open=next(iter(self._flights), 0),
             at_ms=self._watermark_at_ms,
-            providers=(),  # no provider is polled yet: webhooks alone prove no completeness
+            providers=providers,
         )
         return self._signed(
             MessageType.WATERMARK, watermark_topic(self._sender.intake), encode(body)
         )
+
+    def complete(self, now_ms: int) -> tuple[ProviderMark, ...]:
+        """Up to when each polled provider was fetched; webhooks alone prove no completeness."""
+        found = []
+        for provider in self._sender.polled:
+            complete_to_ms = self._spool.polled_through(provider).get(Sweep.RECENT)
+            if complete_to_ms is not None:
+                mark_ms = min(complete_to_ms, now_ms)
+                found.append(ProviderMark(provider=provider, complete_to_ms=mark_ms))
+        return tuple(found)
 
     def receive(self, deliveries: Iterable[Delivered], now_ms: int) -> None:
         """Judges what came back, and marks what it receipts."""

@@ -8,18 +8,17 @@ Rules kept here (docs/protocol.md, "payment"; Razorpay's pages "Validate and tes
    `authorized` is a promise and `failed` may still become `captured`: both are irrelevant.
  * Amounts are integers of paise, never floats, strings or booleans.
  * The payment's `order_id` is the authority on what was paid; notes give a hint, no more.
- * One spelling: a key that stands twice, NaN, or anything but UTF-8 JSON is not read at all, since
-   another reader could read it otherwise.
 """
 
 import hmac
-import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
 
 from cloud.intake.facts import Fact, Irrelevant, Reading, Unreadable
+from cloud.intake.provider import SettingsError, Signature
+from cloud.intake.strict_json import Object, ShapeError, integer, parse, text_of, value_of
 from wire.fields import INTEGER_LIMIT, MILLISECOND_LIMIT, ProviderId
 from wire.topics import is_id
 from wire.vocabulary import PaymentKind
@@ -27,21 +26,20 @@ from wire.vocabulary import PaymentKind
 PROVIDER = ProviderId("RAZORPAY")
 SECRETS_MAX = 2  # the live one, and the one before it for the 15 days in which replays are possible
 
+# Reports that change nothing here, yet a person must look: money or a dispute hangs on each.
+NEEDS_PERSON = frozenset(
+    {"refunded already", "refund failed", "refund.failed", "payment.dispute.closed"}
+)
+
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 # Prefix and letters of an id; with the prefix at most 64, the item's limit.
-_PAYMENT_ID = re.compile(r"pay_[A-Za-z0-9_]{1,50}")
+PAYMENT_ID = re.compile(r"pay_[A-Za-z0-9_]{1,50}")
 _ORDER_ID = re.compile(r"order_[A-Za-z0-9_]{1,50}")
-_REFUND_ID = re.compile(r"rfnd_[A-Za-z0-9_]{1,50}")
+REFUND_ID = re.compile(r"rfnd_[A-Za-z0-9_]{1,50}")
 _DISPUTE_ID = re.compile(r"disp_[A-Za-z0-9_]{1,50}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _METHOD = re.compile(r"[a-z_]{1,16}")  # upi, card, netbanking, wallet, emi, ...
 _EVENT = re.compile(r"[a-z_.]{1,64}")
-
-_Object = dict[str, Any]
-
-
-class _ShapeError(ValueError):
-    """The report is not of the documented shape; its text is the reason that is kept."""
 
 
 def is_genuine(raw: bytes, signature: str | None, secrets: Sequence[str]) -> bool:
@@ -63,93 +61,102 @@ def read_report(raw: bytes, merchant: str | None) -> Reading:
         merchant: our account id at the provider, `acc_...`; None takes any.
     """
     try:
-        return _read(_parsed(raw), merchant)
-    except _ShapeError as error:
+        return _read(parse(raw), merchant)
+    except ShapeError as error:
         return Unreadable(str(error))
 
 
-def _read(report: _Object, merchant: str | None) -> Reading:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Razorpay:
+    """Razorpay as the door sees it (`cloud.intake.provider`).
+
+    Attributes:
+        secrets: one or two webhook secrets, the live one first.
+        merchant: our account id, `acc_...`; None takes reports of any account.
+    """
+
+    secrets: tuple[str, ...] = field(repr=False)
+    merchant: str | None = None
+    name: ProviderId = PROVIDER
+    signature_header: bytes = b"x-razorpay-signature"
+    event_id_header: bytes = b"x-razorpay-event-id"
+    needs_person: frozenset[str] = NEEDS_PERSON
+
+    def __post_init__(self) -> None:
+        """Refuses secrets that could not keep anybody out.
+
+        Raises:
+            SettingsError: none, more than two, or an empty one.
+        """
+        if not 1 <= len(self.secrets) <= SECRETS_MAX or not all(self.secrets):
+            raise SettingsError(
+                f"razorpay_secrets: {len(self.secrets)} given; give the live secret and at most "
+                "the one before it, none of them empty: anybody can sign with an empty one"
+            )
+
+    def judge(self, raw: bytes, signature: str, _now_ms: int, /) -> Signature:
+        """Whether the signature is of `raw` under a live secret.
+
+        Razorpay signs no time: a recording is told by its bytes, which are in the spool.
+        """
+        if not signature:
+            return Signature.MISSING
+        return Signature.GENUINE if is_genuine(raw, signature, self.secrets) else Signature.WRONG
+
+    def read_report(self, raw: bytes) -> Reading:
+        """What a genuine report says; never raises."""
+        return read_report(raw, self.merchant)
+
+
+def _read(report: Object, merchant: str | None) -> Reading:
     # Signed by our secret but of another merchant: one of the two settings is wrong, and money may
     # be behind it. A person must look.
     if merchant is not None and report.get("account_id") != merchant:
-        raise _ShapeError("account_id is not the configured merchant")
-    event = _id(report, "event", _EVENT)
+        raise ShapeError("account_id is not the configured merchant")
+    event = text_of(report, "event", _EVENT)
     reader = _READERS.get(event)
     return Irrelevant(event) if reader is None else reader(report)
 
 
-def _parsed(raw: bytes) -> _Object:
-    try:
-        report = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
-    except _ShapeError:
-        raise
-    except UnicodeDecodeError:
-        raise _ShapeError("not UTF-8") from None
-    except RecursionError:
-        raise _ShapeError("nested too deeply") from None
-    except ValueError:  # the parser's own; also integers of more than 4,300 digits
-        raise _ShapeError("not JSON") from None
-    if not isinstance(report, dict):
-        raise _ShapeError("not a JSON object")
-    return report
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> _Object:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        # Two readers may each take another one of the two values.
-        raise _ShapeError("a key stands twice")
-    return found
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise _ShapeError("NaN or Infinity")
-
-
-def _captured(report: _Object) -> Reading:
-    payment = _entity(report, "payment")
-    status = _value(payment, "status", str)
-    if status != "captured" or not _value(payment, "captured", bool):
+def _captured(report: Object) -> Reading:
+    payment = entity_of(report, "payment")
+    status = value_of(payment, "status", str)
+    if status != "captured" or not value_of(payment, "captured", bool):
         return Irrelevant("not captured")
     refunded = payment.get("amount_refunded")
-    if refunded is not None and _integer(refunded, "amount_refunded", INTEGER_LIMIT) > 0:
+    if refunded is not None and integer(refunded, "amount_refunded", INTEGER_LIMIT) > 0:
         return Irrelevant("refunded already")
-    payment_id = _id(payment, "id", _PAYMENT_ID)
-    return (_fact(report, payment, payment, (PaymentKind.CAPTURED, payment_id, payment_id)),)
+    payment_id = text_of(payment, "id", PAYMENT_ID)
+    ids = (PaymentKind.CAPTURED, payment_id, payment_id)
+    return (make_fact(payment, payment, ids, created_at_ms(report)),)
 
 
-def _refunded(report: _Object) -> Reading:
-    refund = _entity(report, "refund")
+def _refunded(report: Object) -> Reading:
+    refund = entity_of(report, "refund")
     if refund.get("status") == "failed":
         return Irrelevant("refund failed")
-    return _about_payment(report, refund, PaymentKind.REFUNDED, _REFUND_ID)
+    return _about_payment(report, refund, PaymentKind.REFUNDED, REFUND_ID)
 
 
-def _disputed(kind: PaymentKind, report: _Object) -> Reading:
-    return _about_payment(report, _entity(report, "dispute"), kind, _DISPUTE_ID)
+def _disputed(kind: PaymentKind, report: Object) -> Reading:
+    return _about_payment(report, entity_of(report, "dispute"), kind, _DISPUTE_ID)
 
 
 def _about_payment(
-    report: _Object, entity: _Object, kind: PaymentKind, pattern: re.Pattern[str]
+    report: Object, entity: Object, kind: PaymentKind, pattern: re.Pattern[str]
 ) -> Reading:
     """A fact of its own id about a payment; the payment itself may be beside it or not."""
-    object_id = _id(entity, "id", pattern)
-    payment_id = _id(entity, "payment_id", _PAYMENT_ID)
-    payment: _Object = {}
-    if "payment" in _value(report, "payload", dict):
-        payment = _entity(report, "payment")
+    object_id = text_of(entity, "id", pattern)
+    payment_id = text_of(entity, "payment_id", PAYMENT_ID)
+    payment: Object = {}
+    if "payment" in value_of(report, "payload", dict):
+        payment = entity_of(report, "payment")
         if payment.get("id") != payment_id:
-            raise _ShapeError("payload.payment is not the payment of payment_id")
-    return (_fact(report, entity, payment, (kind, object_id, payment_id)),)
+            raise ShapeError("payload.payment is not the payment of payment_id")
+    return (make_fact(entity, payment, (kind, object_id, payment_id), created_at_ms(report)),)
 
 
-# Reports that change nothing here, yet a person must look: money or a dispute hangs on each.
-NEEDS_PERSON = frozenset(
-    {"refunded already", "refund failed", "refund.failed", "payment.dispute.closed"}
-)
-_READERS: dict[str, Callable[[_Object], Reading]] = {
+_READERS: dict[str, Callable[[Object], Reading]] = {
     "payment.captured": _captured,
     "order.paid": _captured,
     "payment_link.paid": _captured,
@@ -161,25 +168,55 @@ _READERS: dict[str, Callable[[_Object], Reading]] = {
 }
 
 
-def _fact(
-    report: _Object, money: _Object, payment: _Object, ids: tuple[PaymentKind, str, str]
+def make_fact(
+    money: Object, payment: Object, ids: tuple[PaymentKind, str, str], happened_at_ms: int
 ) -> Fact:
+    """The fact that `money` (a payment, refund or dispute) is, however it was heard of.
+
+    Args:
+        money: the entity whose amount it is.
+        payment: the payment it is about; empty when it did not come with it.
+        ids: kind, object id, payment id.
+        happened_at_ms: when, as far as is known.
+
+    Raises:
+        ShapeError: a field is missing or wrong.
+    """
     kind, object_id, payment_id = ids
-    amount_paise = _integer(money.get("amount"), "amount", INTEGER_LIMIT)
+    amount_paise = integer(money.get("amount"), "amount", INTEGER_LIMIT)
     if amount_paise == 0:
-        raise _ShapeError("amount is 0")
-    created_at_s = _integer(report.get("created_at"), "created_at", MILLISECOND_LIMIT // 1_000)
+        raise ShapeError("amount is 0")
     return Fact(
         kind=kind,
         object_id=object_id,
         payment_id=payment_id,
         account_hint=_account_hint(payment.get("notes")),
-        order=None if payment.get("order_id") is None else _id(payment, "order_id", _ORDER_ID),
+        order=None if payment.get("order_id") is None else text_of(payment, "order_id", _ORDER_ID),
         amount_paise=amount_paise,
-        currency=_id(money, "currency", _CURRENCY),
-        happened_at_ms=created_at_s * 1_000,
+        currency=text_of(money, "currency", _CURRENCY),
+        happened_at_ms=happened_at_ms,
         method=_method(payment.get("method")),
     )
+
+
+def created_at_ms(holder: Object) -> int:
+    """When a report or an entity was made.
+
+    Raises:
+        ShapeError: no epoch second.
+    """
+    return integer(holder.get("created_at"), "created_at", MILLISECOND_LIMIT // 1_000) * 1_000
+
+
+def entity_of(report: Object, name: str) -> Object:
+    """The entity of that name in a report's payload.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    part: Object = value_of(value_of(report, "payload", dict), name, dict)
+    entity: Object = value_of(part, "entity", dict)
+    return entity
 
 
 def _account_hint(notes: object) -> str | None:
@@ -194,30 +231,3 @@ def _account_hint(notes: object) -> str | None:
 
 def _method(method: object) -> str:
     return method if isinstance(method, str) and _METHOD.fullmatch(method) else ""
-
-
-def _entity(report: _Object, name: str) -> _Object:
-    part: _Object = _value(_value(report, "payload", dict), name, dict)
-    entity: _Object = _value(part, "entity", dict)
-    return entity
-
-
-def _value(holder: _Object, name: str, kind: type[Any]) -> Any:
-    value = holder.get(name)
-    if not isinstance(value, kind):
-        raise _ShapeError(f"{name} is missing or of the wrong type")
-    return value
-
-
-def _id(holder: _Object, name: str, pattern: re.Pattern[str]) -> str:
-    value = holder.get(name)
-    if not isinstance(value, str) or pattern.fullmatch(value) is None:
-        raise _ShapeError(f"{name} does not match {pattern.pattern}")
-    return value
-
-
-def _integer(value: object, name: str, limit: int) -> int:
-    # `type`, not isinstance: in Python True is an int.
-    if type(value) is not int or not 0 <= value < limit:
-        raise _ShapeError(f"{name} is no integer of 0 to {limit - 1}")
-    return value

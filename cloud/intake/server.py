@@ -13,7 +13,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -24,9 +24,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cloud.intake import razorpay
-from cloud.intake.counting import Counted, Counters
-from cloud.intake.facts import Irrelevant, Report, Unreadable
+from cloud.intake.counting import Counted, Counters, count_stored
+from cloud.intake.facts import Report, Unreadable
+from cloud.intake.provider import Provider, Signature
 from cloud.intake.spool import StoreUnavailableError
 from cloud.intake.writing import QueueFullError, ReportWriter
 
@@ -57,9 +57,15 @@ _RETRY = ((b"retry-after", str(RETRY_AFTER_S).encode()),)
 _STORED = Answer(200, b"stored")
 _DUPLICATE = Answer(200, b"stored before")
 _NOT_GENUINE = Answer(401, b"signature missing or wrong: is the webhook secret the one set here?")
+_STALE = Answer(401, b"the signature's time is too far from ours: sign each delivery anew; clocks?")
 # What follows of the body is not read, so the connection cannot go on.
 _TOO_LARGE = Answer(413, b"a report has at most 262144 bytes", ((b"connection", b"close"),))
 _TOO_SLOW = Answer(408, b"the body did not arrive in 5 s", ((b"connection", b"close"),))
+_BAD = {
+    Signature.MISSING: Counted.SIGNATURE_MISSING,
+    Signature.WRONG: Counted.SIGNATURE_WRONG,
+    Signature.STALE: Counted.SIGNATURE_STALE,
+}
 _UNAVAILABLE = Answer(503, b"cannot be stored now; send it again", _RETRY)
 
 
@@ -72,11 +78,10 @@ class _DisconnectedError(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class RazorpayDoor:
-    """The ASGI endpoint of Razorpay's webhooks."""
+class Door:
+    """The ASGI endpoint of one provider's webhooks."""
 
-    secrets: tuple[str, ...] = field(repr=False)
-    merchant: str | None
+    provider: Provider
     writer: ReportWriter
     has_room: Callable[[], bool]
     counters: Counters
@@ -108,23 +113,24 @@ class RazorpayDoor:
         except _DisconnectedError:
             self.counters.count(Counted.DISCONNECTED)
             return None
-        signature = headers.get(b"x-razorpay-signature", b"").decode("latin-1")
-        if not razorpay.is_genuine(raw, signature, self.secrets):
-            self._count_bad(is_missing=not signature)
-            return _NOT_GENUINE
+        signature = headers.get(self.provider.signature_header, b"").decode("latin-1")
+        judged = self.provider.judge(raw, signature, self.clock_ms())
+        if judged is not Signature.GENUINE:
+            self._count_bad(judged)
+            return _STALE if judged is Signature.STALE else _NOT_GENUINE
         if not self.has_room():
             self.counters.count(Counted.UNRECEIPTED_FULL)
             return _UNAVAILABLE
-        return await self._store(raw, headers.get(b"x-razorpay-event-id", b""))
+        return await self._store(raw, headers.get(self.provider.event_id_header, b""))
 
     async def _store(self, raw: bytes, event_id: bytes) -> Answer:
         report = Report(
-            provider=razorpay.PROVIDER,
+            provider=self.provider.name,
             # No signature covers it: it may be anything, and decides nothing.
             event_id=event_id.decode("latin-1")[:EVENT_ID_CHARACTERS_MAX],
             raw=raw,
             received_at_ms=self.clock_ms(),
-            reading=razorpay.read_report(raw, self.merchant),
+            reading=self.provider.read_report(raw),
         )
         try:
             taken = await self.writer.submit(report)
@@ -141,38 +147,23 @@ class RazorpayDoor:
         if taken.is_duplicate:
             self.counters.count(Counted.DUPLICATE)
             return _DUPLICATE
-        self._count_stored(report)
+        self.counters.count(Counted.STORED)
+        count_stored(self.counters, report, self.provider.needs_person)
+        if isinstance(report.reading, Unreadable):
+            # Genuine is genuine: never a "no". The words help who builds the sender.
+            return Answer(200, f"stored, not understood: {report.reading.reason}".encode())
         return _STORED
 
-    def _count_stored(self, report: Report) -> None:
-        self.counters.count(Counted.STORED)
-        if isinstance(report.reading, Irrelevant):
-            self.counters.count(Counted.IRRELEVANT)
-            if report.reading.reason in razorpay.NEEDS_PERSON:
-                _LOG.error(
-                    "alarm: %s: nothing was posted for it, look at it: event id %r",
-                    *(report.reading.reason, report.event_id),
-                )
-        elif isinstance(report.reading, Unreadable):
-            self.counters.count(Counted.UNREADABLE)
-            _LOG.error(
-                "a genuine report cannot be read (%s); it is kept, look at it: event id %r",
-                *(report.reading.reason, report.event_id),
-            )
-        else:
-            self.counters.count(Counted.FORWARDED)
-
-    def _count_bad(self, *, is_missing: bool) -> None:
-        name = Counted.SIGNATURE_MISSING if is_missing else Counted.SIGNATURE_WRONG
-        self.counters.count(name)
+    def _count_bad(self, judged: Signature) -> None:
+        self.counters.count(_BAD[judged])
         now_ms = self.clock_ms()
         self._bad_at_ms.append(now_ms)
         is_full = len(self._bad_at_ms) == BAD_SIGNATURES_ALARM
         if is_full and now_ms - self._bad_at_ms[0] <= BAD_SIGNATURES_WITHIN_MS:
             _LOG.error(
-                "alarm: %d webhooks with a missing or wrong signature within 10 minutes; "
-                "is a secret set wrongly, or is somebody forging?",
-                BAD_SIGNATURES_ALARM,
+                "alarm: %d webhooks of %s with a missing, wrong or stale signature within "
+                "10 minutes; is a secret or a clock set wrongly, or is somebody forging?",
+                *(BAD_SIGNATURES_ALARM, self.provider.name),
             )
             self._bad_at_ms.clear()  # the next alarm needs five more: a flood fills no log
 
@@ -196,18 +187,19 @@ async def _body(receive: Receive, announced_bytes: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def application(door: RazorpayDoor, health: Callable[[], dict[str, object]]) -> Starlette:
-    """The door and `GET /health`, without middleware."""
+def application(doors: Iterable[Door], health: Callable[[], dict[str, object]]) -> Starlette:
+    """The doors, each at `/webhooks/` and its provider's name, and `GET /health`."""
 
     async def tell_health(_: Request) -> JSONResponse:
         return JSONResponse(health())
 
-    return Starlette(
-        routes=[
-            Route("/webhooks/razorpay", door, methods=["POST"]),
-            Route("/health", tell_health, methods=["GET"]),
-        ]
-    )
+    # In capitals as in the configuration, and in small letters as addresses mostly are.
+    webhooks = [
+        Route(f"/webhooks/{name}", door, methods=["POST"])
+        for door in doors
+        for name in (door.provider.name, door.provider.name.lower())
+    ]
+    return Starlette(routes=[*webhooks, Route("/health", tell_health, methods=["GET"])])
 
 
 class _Server(uvicorn.Server):

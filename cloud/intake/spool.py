@@ -13,49 +13,37 @@ Rules kept here:
 One object writes and one may read beside it, each used by one thread at a time.
 """
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
 from cloud.intake.facts import Irrelevant, Report, Unreadable
-from cloud.intake.spool_schema import STATEMENTS
+from cloud.intake.spool_file import SpoolError, connect, lock, make_private
+from cloud.intake.spool_schema import Sweep, migrations
 from wire.decoding import decode_body, encode
 from wire.fields import ProviderId, SpoolId
 from wire.messages import PaymentItem
 from wire.topics import payment_shard
-from wire.vocabulary import ReceiptVerdict
+from wire.vocabulary import PaymentKind, ReceiptVerdict
 
 RETENTION_MS = 35 * 86_400_000  # the backup horizon: a ledger restored from that far is made whole
+KNOWN_MAX = 500  # facts or reports looked for at once: a few ms, for which the door waits
 TRIM_ITEMS_MAX = 1_000  # rows a trim removes at once; some 10 ms, for which the door waits
 
 _SPOOL_ID_BYTES = 8
-_PRIVATE_MODE = 0o600  # raw reports hold what consumers told their bank
 _UNRECEIPTED = """
     SELECT items.number, items.shard, reports.provider, items.item
     FROM items JOIN reports ON reports.id = items.report_id
     LEFT JOIN receipts ON receipts.number = items.number
     WHERE items.number > ? AND receipts.number IS NULL
     ORDER BY items.number LIMIT ?"""
-_migrations = Migrations("relight-intake")
-
-
-@_migrations()
-def reports_items_receipts(db: Database) -> None:
-    """The first schema."""
-    for statement in STATEMENTS:
-        db.conn.execute(statement)
-
-
-class SpoolError(Exception):
-    """The spool cannot be used as it is; a person must act."""
 
 
 class StoreUnavailableError(Exception):
@@ -101,10 +89,10 @@ class Marks:
 class Spool:
     """The spool file. `Spool.create_or_open` for the writer, `Spool.beside` for the reader."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, held_lock: int | None) -> None:
         self._db = Database(connection)
         self._execute = connection.execute
-        self._lock = lock
+        self._lock = held_lock
 
     @classmethod
     def create_or_open(
@@ -115,24 +103,24 @@ class Spool:
         Raises:
             SpoolError: another intake uses it, or it is no spool.
         """
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE_MODE))
-        lock = _locked(path)
+        make_private(path)
+        held = lock(path)
         try:
-            spool = cls(_connection(path), lock)
-            _migrations.apply(spool._db)
+            spool = cls(connect(path), held)
+            migrations.apply(spool._db)
             spool._execute(
                 "INSERT INTO spool VALUES (1, ?, ?, 0, 0) ON CONFLICT DO NOTHING",
                 (make_bytes(_SPOOL_ID_BYTES), now_ms),
             )
         except sqlite3.Error as error:
-            os.close(lock)
+            os.close(held)
             raise SpoolError(f"{path}: {error}; is it a spool of this program?") from error
         return spool
 
     @classmethod
     def beside(cls, path: Path) -> "Spool":
         """A reader beside the writer; it sees what is committed and waits for nobody."""
-        connection = _connection(path)
+        connection = connect(path)
         connection.execute("PRAGMA query_only = ON")
         return cls(connection, None)
 
@@ -142,7 +130,7 @@ class Spool:
         if self._lock is not None:
             os.close(self._lock)
 
-    # What the forwarder reads.
+    # What the forwarder and the poller read.
 
     @property
     def spool_id(self) -> SpoolId:
@@ -199,6 +187,32 @@ class Spool:
         )
         return dict(rows.fetchall())
 
+    def known_facts(
+        self, provider: ProviderId, kind: PaymentKind, object_ids: Sequence[str]
+    ) -> set[str]:
+        """Those of `object_ids` of which an item says that kind; at most KNOWN_MAX."""
+        places = ", ".join("?" * len(object_ids))
+        rows = self._execute(
+            f"""SELECT DISTINCT object_id FROM facts
+            WHERE provider = ? AND kind = ? AND object_id IN ({places})""",
+            (provider, kind.value, *object_ids),
+        )
+        return {object_id for (object_id,) in rows}
+
+    def known_reports(self, provider: ProviderId, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of `digests` (SHA-256) whose bytes are stored already; at most KNOWN_MAX."""
+        places = ", ".join("?" * len(digests))
+        rows = self._execute(
+            f"SELECT sha256 FROM reports WHERE provider = ? AND sha256 IN ({places})",
+            (provider, *digests),
+        )
+        return {digest for (digest,) in rows}
+
+    def polled_through(self, provider: ProviderId) -> dict[Sweep, int]:
+        """How far each sweep of a provider came, ms; a sweep that never ended is not there."""
+        query = "SELECT sweep, through_ms FROM polls WHERE provider = ?"
+        return {Sweep(sweep): through_ms for sweep, through_ms in self._execute(query, (provider,))}
+
     # What the writer writes. `stage` leaves its transaction open, so that `commit`, which waits for
     # the disk, can run in another thread.
 
@@ -241,17 +255,26 @@ class Spool:
         Raises:
             StoreUnavailableError: nothing is written; a lost mark costs one re-send.
         """
-        try:
-            with self._db.atomic():
-                if marks.new_generation_ms is not None:
-                    self._execute("DELETE FROM receipts")
-                    self._execute("UPDATE spool SET generation_ms = ?", (marks.new_generation_ms,))
-                self._db.conn.executemany(
-                    "INSERT INTO receipts VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    [(one.number, one.verdict.value, one.at_ms) for one in marks.receipts],
-                )
-        except sqlite3.OperationalError as error:
-            raise self._given_up(error) from error
+        with self._transaction():
+            if marks.new_generation_ms is not None:
+                self._execute("DELETE FROM receipts")
+                self._execute("UPDATE spool SET generation_ms = ?", (marks.new_generation_ms,))
+            self._db.conn.executemany(
+                "INSERT INTO receipts VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(one.number, one.verdict.value, one.at_ms) for one in marks.receipts],
+            )
+
+    def mark_polled(self, provider: ProviderId, marks: Mapping[Sweep, int]) -> None:
+        """Notes how far sweeps came, ms, durably; what they found is durable already (R1).
+
+        Raises:
+            StoreUnavailableError: nothing is noted; the sweep is made again.
+        """
+        with self._transaction():
+            self._db.conn.executemany(
+                "INSERT OR REPLACE INTO polls VALUES (?, ?, ?)",
+                [(provider, sweep.value, through_ms) for sweep, through_ms in marks.items()],
+            )
 
     def trim(self, before_ms: int) -> int:
         """Removes what reached its end before `before_ms`, at most so many rows; says how many.
@@ -261,26 +284,20 @@ class Spool:
         Raises:
             StoreUnavailableError: nothing is removed.
         """
-        try:
-            with self._db.atomic():
-                return self._trim(before_ms)
-        except sqlite3.OperationalError as error:
-            raise self._given_up(error) from error
-
-    def _trim(self, before_ms: int) -> int:
-        items = self._execute(
-            """DELETE FROM items WHERE number IN (
-                SELECT number FROM receipts WHERE receipted_at_ms < ?
-                ORDER BY receipted_at_ms LIMIT ?)""",
-            (before_ms, TRIM_ITEMS_MAX),
-        )
-        reports = self._execute(
-            """DELETE FROM reports WHERE id IN (
-                SELECT reports.id FROM reports LEFT JOIN items ON items.report_id = reports.id
-                WHERE items.number IS NULL AND received_at_ms < ? AND verdict <> 'unreadable'
-                ORDER BY received_at_ms LIMIT ?)""",
-            (before_ms, TRIM_ITEMS_MAX),
-        )
+        with self._transaction():
+            items = self._execute(
+                """DELETE FROM items WHERE number IN (
+                    SELECT number FROM receipts WHERE receipted_at_ms < ?
+                    ORDER BY receipted_at_ms LIMIT ?)""",
+                (before_ms, TRIM_ITEMS_MAX),
+            )
+            reports = self._execute(
+                """DELETE FROM reports WHERE id IN (
+                    SELECT reports.id FROM reports LEFT JOIN items ON items.report_id = reports.id
+                    WHERE items.number IS NULL AND received_at_ms < ? AND verdict <> 'unreadable'
+                    ORDER BY received_at_ms LIMIT ?)""",
+                (before_ms, TRIM_ITEMS_MAX),
+            )
         return items.rowcount + reports.rowcount
 
     def _take_one(self, report: Report) -> Taken:
@@ -308,7 +325,18 @@ class Spool:
             self._execute(
                 "INSERT INTO items VALUES (?, ?, ?, ?)", (number, inserted.lastrowid, shard, item)
             )
+            said = (number, report.provider, fact.kind.value, fact.object_id)
+            self._execute("INSERT INTO facts VALUES (?, ?, ?, ?)", said)
         return Taken(is_duplicate=False, items=len(reading))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of a block's writes durable, or none and StoreUnavailableError."""
+        try:
+            with self._db.atomic():
+                yield
+        except sqlite3.OperationalError as error:
+            raise self._given_up(error) from error
 
     def _given_up(self, error: sqlite3.OperationalError) -> StoreUnavailableError:
         # A full disk may have ended the transaction by itself already.
@@ -318,24 +346,3 @@ class Spool:
 
     def _scalar(self, query: str) -> Any:
         return self._execute(query).fetchone()[0]
-
-
-def _connection(path: Path) -> sqlite3.Connection:
-    # No waiting for locks: there is one writer, so a lock is somebody else's; the door says 503.
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    # NORMAL loses commits at a power cut; the 2xx was already sent.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _locked(path: Path) -> int:
-    """An exclusive lock beside the file: two intakes would give one number twice."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, _PRIVATE_MODE)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise SpoolError(f"{path}: another intake uses it; each needs a spool of its own") from None
-    return lock

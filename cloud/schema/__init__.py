@@ -9,6 +9,7 @@ is CHECKed against its enum. One schema for SQLite and PostgreSQL.
 * `money`: bills, entries, the intakes' spools, payment items and payments
 * `episode`: episodes, quotes, orders, locks, decisions, crew tickets
 * `command`: commands, and every item that agents filed
+* `opening`: batches, proposals, manifests, approvals, stops, acts
 * `people`: what people ask for, must look at, and gave: requests, alarms, imported files
 """
 
@@ -17,15 +18,19 @@ from cloud.schema.command import commands, filed_items
 from cloud.schema.episode import crew_tickets, decisions, episodes, locks, orders, quotes
 from cloud.schema.installation import accounts, agents, journals, ledger, meters, moves
 from cloud.schema.money import bills, completeness, entries, payment_items, payments, spools
+from cloud.schema.opening import acts, approvals, batches, freezes, manifests, proposals
 from cloud.schema.people import alarms, imported_files, requests
 
-APPEND_ONLY = ("entries", "decisions", "filed_items")
+APPEND_ONLY = ("entries", "decisions", "filed_items", "acts")
 
 __all__ = [
     "APPEND_ONLY",
     "accounts",
+    "acts",
     "agents",
     "alarms",
+    "approvals",
+    "batches",
     "bills",
     "commands",
     "completeness",
@@ -34,16 +39,19 @@ __all__ = [
     "entries",
     "episodes",
     "filed_items",
+    "freezes",
     "imported_files",
     "journals",
     "ledger",
     "locks",
+    "manifests",
     "metadata",
     "meters",
     "moves",
     "orders",
     "payment_items",
     "payments",
+    "proposals",
     "quotes",
     "requests",
     "spools",

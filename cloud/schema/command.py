@@ -24,6 +24,7 @@ commands = Table(
     Column("meter_id", Text, ForeignKey("meters.meter_id"), nullable=False),
     Column("agent_id", Text, ForeignKey("agents.agent_id"), nullable=False),
     Column("episode_id", BigInt, ForeignKey("episodes.id"), nullable=True),
+    Column("proposal_id", BigInt, ForeignKey("proposals.id"), nullable=True),  # of an open
     Column("decision", LargeBinary, ForeignKey("decisions.digest"), nullable=False),
     words("state"),
     number("is_overtaken", default=0),
@@ -55,8 +56,12 @@ commands = Table(
         "one_live_command",
         "meter_id",
         unique=True,
-        sqlite_where=text("state = 'published' AND is_overtaken = 0 AND action <> 'read'"),
-        postgresql_where=text("state = 'published' AND is_overtaken = 0 AND action <> 'read'"),
+        sqlite_where=text(
+            "state IN ('half_signed', 'published') AND is_overtaken = 0 AND action <> 'read'"
+        ),
+        postgresql_where=text(
+            "state IN ('half_signed', 'published') AND is_overtaken = 0 AND action <> 'read'"
+        ),
     ),
     # Rule 9 of the domain: at most one waiting close per episode.
     Index(
@@ -66,22 +71,60 @@ commands = Table(
         sqlite_where=text("state = 'queued' AND action = 'close'"),
         postgresql_where=text("state = 'queued' AND action = 'close'"),
     ),
+    # What an agent has waiting, the longest due first: looked at per agent, never as a whole.
     Index(
         "queued_commands",
         "agent_id",
         "due_at_ms",
+        "id",
         sqlite_where=text("state = 'queued'"),
         postgresql_where=text("state = 'queued'"),
     ),
+    # Whether anything at all is due: most of what waits may be retries of the next hour.
+    Index(
+        "due_commands",
+        "due_at_ms",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+    # Withdrawals wait for no room, so they stand in a line of their own, which is always short.
+    # `action` is a column of it because SQLite (3.40) else prefers the longer `due_commands`.
+    Index(
+        "queued_withdrawals",
+        "action",
+        "due_at_ms",
+        sqlite_where=text("state = 'queued' AND action = 'withdraw'"),
+        postgresql_where=text("state = 'queued' AND action = 'withdraw'"),
+    ),
+    # What an agent holds: counted against its window without reading a row.
     Index(
         "live_commands",
         "agent_id",
+        "action",
+        sqlite_where=text("state = 'published'"),
+        postgresql_where=text("state = 'published'"),
+    ),
+    # The timers of live commands: each reads only what is due.
+    Index(
+        "resending_commands",
         "resend_at_ms",
+        "expires_at_ms",
+        sqlite_where=text("state = 'published' AND is_overtaken = 0"),
+        postgresql_where=text("state = 'published' AND is_overtaken = 0"),
+    ),
+    Index(
+        "expiring_commands",
+        "expires_at_ms",
         sqlite_where=text("state = 'published'"),
         postgresql_where=text("state = 'published'"),
     ),
     Index("commands_of_episode", "episode_id"),
-    Index("commands_of_meter", "meter_id"),
+    Index(
+        "half_signed_commands",
+        "id",
+        sqlite_where=text("state = 'half_signed'"),
+        postgresql_where=text("state = 'half_signed'"),
+    ),
     sqlite_strict=True,
 )
 

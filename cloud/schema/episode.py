@@ -30,8 +30,9 @@ episodes = Table(
         postgresql_where=text("ended_at_ms IS NULL"),
     ),
     Index(
-        "paid_but_dark",
-        "meter_id",
+        "paid_but_dark",  # oldest first: what is dark too long is found without the others
+        "paid_at_ms",
+        "id",
         sqlite_where=text("ended_at_ms IS NULL AND state = 'paid'"),
         postgresql_where=text("ended_at_ms IS NULL AND state = 'paid'"),
     ),
@@ -101,12 +102,16 @@ decisions = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     octets("record"),  # canonical msgpack; its first field is 16 random bytes (R22)
-    Column("episode_id", BigInt, ForeignKey("episodes.id"), nullable=False),
+    Column("episode_id", BigInt, ForeignKey("episodes.id"), nullable=True),
+    Column("proposal_id", BigInt, ForeignKey("proposals.id"), nullable=True),
     words("verdict"),
     words("reasons"),  # space-separated words of rules.Reason
     number("short_by_paise", default=0),
     number("decided_at_ms"),
     one_of("verdict", Verdict),
+    CheckConstraint(
+        "(episode_id IS NULL) <> (proposal_id IS NULL)", name="decision_is_about_one_thing"
+    ),
     Index("decisions_of_episode", "episode_id"),
     sqlite_strict=True,
 )

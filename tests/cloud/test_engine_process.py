@@ -35,6 +35,7 @@ class LinkOfOneBatch:
     """Delivers one batch, then nothing; keeps what was acknowledged and sent."""
 
     def __init__(self, batch: Sequence[Delivery]) -> None:
+        self.connected = True
         self.batch = list(batch)
         self.acknowledged: list[str] = []
         self.sent: list[str] = []
@@ -54,15 +55,23 @@ class LinkOfOneBatch:
         self.acknowledged += [one.topic for one in deliveries]
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> asyncio.Future[None]:
-        self.sent.append(topic)
+        if self.connected:
+            self.sent.append(topic)
         return asyncio.get_running_loop().create_future()
+
+    async def next_connection(self, after: int) -> int:
+        self.connected = True
+        return after + 1
 
     async def stop(self) -> None:
         pass
 
 
-async def served(engine: EngineOfWords, topics: Sequence[str]) -> LinkOfOneBatch:
+async def served(
+    engine: EngineOfWords, topics: Sequence[str], *, connected: bool = True
+) -> LinkOfOneBatch:
     link = LinkOfOneBatch([Delivery(topic, b"", is_retained=False) for topic in topics])
+    link.connected = connected
     serving = asyncio.create_task(EngineProcess(engine, link, lambda: 0).run())
     await link.is_done.wait()
     serving.cancel()
@@ -86,3 +95,9 @@ async def test_deliveries_wait_while_the_database_is_locked_and_are_handled_once
     engine.locked_for = 1
     link = await served(engine, ["good-0", "good-1"])
     assert engine.handled == link.acknowledged == ["good-0", "good-1"]
+
+
+async def test_what_a_session_kept_is_answered_when_the_answers_can_be_published():
+    """mosquitto delivers a session's backlog before SUBACK, and a link publishes only behind it."""
+    link = await served(EngineOfWords(), ["kept"], connected=False)
+    assert link.sent == ["answer/kept"]

@@ -186,7 +186,7 @@ def test_changed_account_and_meter_are_changed(files: Files):
     assert count(files, agents) == 3
 
 
-def test_meter_does_not_move_while_a_command_for_it_is_under_way(files: Files):
+def test_meter_keeps_its_account_while_a_command_for_it_is_under_way(files: Files):
     """What is signed could light another house."""
     agent = files.world.add_agent("AG-1")
     files.all()
@@ -195,7 +195,7 @@ def test_meter_does_not_move_while_a_command_for_it_is_under_way(files: Files):
     files.world.turn(agent.hello())
     files.world.pay()
     moved = METERS.replace("M-1,A-1,AG-1", "M-1,A-2,AG-1")
-    assert files.reasons("meters", moved)[0].startswith("2 meter_id: moves from A-1 behind AG-1")
+    assert files.reasons("meters", moved)[0].startswith("2 meter_id: goes from account A-1 to A-2")
 
 
 def test_bill_that_changed_is_refused(files: Files):

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cloud import ledger
+from cloud.acts import Act, note
 from cloud.schema import APPEND_ONLY, entries, metadata
 from cloud.vocabulary import EntryHead
 from tests.cloud.engine_world import World, new_ledger
@@ -61,11 +62,13 @@ def test_same_posting_twice_is_refused_by_the_database(store):
             ledger.post(connection, [posting], now_ms=2)
 
 
-def test_entries_decisions_and_filed_items_are_never_changed_or_removed(world: World):
+def test_entries_decisions_filed_items_and_acts_are_never_changed_or_removed(world: World):
     """I3: the schema itself refuses, whoever holds the connection."""
     agent = world.agents["AG-1"]
     world.pay()
     world.turn(agent.says(agent.alarm("door_open", world.now_ms)))
+    with world.store.begin() as transaction:
+        note(transaction, Act(who="Anna", act="lock", subject="A-1", detail=""), now_ms=1)
     for name in APPEND_ONLY:
         table = metadata.tables[name]
         column = next(iter(table.columns))

@@ -94,6 +94,7 @@ def test_unanswered_command_goes_out_again_with_the_same_bytes(world: World):
     assert resent_at[:5] == [5, 15, 60, 120, 180]
     assert resent_at[-1] == 840
     assert world.command().sends == len(resent_at) + 1
+    assert world.command().resend_at_ms is None  # its timer is not looked at any more
 
 
 def test_withdrawn_close_is_never_sent_again(world: World):

@@ -1,10 +1,9 @@
 """Step 6: counters, windows, and whose turn it is (I7)."""
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from cloud.outbox import LIFE_MS
-from cloud.publisher import FILL_MAX, PLACES_PER_AGENT
 from cloud.schema import agents, commands, meters
 from tests.cloud.engine_world import SECOND_MS, World, sent
 from tests.wire.installation import EPOCH
@@ -102,55 +101,3 @@ def test_overtaken_close_stays_live_until_its_end_is_known(world: World):
     overtaken, withdraw = world.commands()
     assert (overtaken.state, overtaken.is_overtaken) == ("published", 1)
     assert (withdraw.state, withdraw.is_overtaken) == ("published", 0)
-
-
-def test_many_silent_agents_do_not_hold_up_one_that_answers(world: World):
-    """Their windows are full and their queues longer than what one turn looks at."""
-    episode_id = world.episode().id
-    world.pay(world.item("pay_0", amount_paise=1))
-    decision = world.decision().digest
-    silent = FILL_MAX // PLACES_PER_AGENT + 1
-    for number in range(silent):
-        world.add_agent(f"SILENT-{number}")
-    world.start()
-    for number in range(silent):
-        world.turn(world.agents[f"SILENT-{number}"].hello(window=1))
-    rows = []
-    with world.transaction() as transaction:
-        for number in range(silent):
-            agent = f"SILENT-{number}"
-            for place in range(PLACES_PER_AGENT + 1):
-                meter_id = f"S-{number}-{place}"
-                transaction.execute(
-                    insert(meters),
-                    {"meter_id": meter_id, "account_id": "A-1", "agent_id": agent, "feeder": "F",
-                     "transformer": "T", "installed_at_ms": 0, "mapped_at_ms": 0},
-                )  # fmt: skip
-                rows.append(
-                    {"action": "arm", "meter_id": meter_id, "agent_id": agent, "state": "queued",
-                     "episode_id": episode_id, "decision": decision, "queued_at_ms": 1,
-                     "due_at_ms": 1}
-                )  # fmt: skip
-        transaction.execute(insert(commands), rows)
-    assert len(sent(world.later(SECOND_MS))) >= 16
-    world.later(SECOND_MS)
-    world.pay()  # a turn that looks at its agent alone: publishes at once
-    agent = world.agents["AG-1"]
-    (close,) = [one for one in sent_of(world) if one.meter_id == "M-1"]
-    world.execute(update(commands).where(commands.c.id == close.id).values(state="lapsed"))
-    retry = {
-        "action": "close",
-        "meter_id": "M-1",
-        "agent_id": agent.agent_id,
-        "state": "queued",
-        "episode_id": episode_id,
-        "decision": decision,
-        "queued_at_ms": 1,
-        "due_at_ms": 1,
-    }
-    world.execute(insert(commands), retry)
-    assert "M-1" in [one.body.meter for one in sent(world.later(SECOND_MS))]
-
-
-def sent_of(world: World):
-    return world.commands(state="published")

@@ -1,55 +1,53 @@
-"""`python -m tests.simulation --seeds N --from S [--trace]`: run seeds, say how fast, show one."""
+"""`./run simulate --seeds N --from S [--trace]`: run seeds on all cores, say how fast; show one."""
 
 import argparse
-import logging
 import sys
 import time
-import traceback
 
-from tests.simulation.world import World
-
-
-def replay_command(seed: int) -> str:
-    """What to type to see one seed again."""
-    return f"python -m tests.simulation --from {seed} --seeds 1 --trace"
+from tests.simulation.seeds import Outcome, cores, outcome, outcomes, prepare
 
 
-def run_seed(seed: int, *, is_shown: bool = False) -> tuple[str, int]:
-    """One seed's digest and number of events.
-
-    Raises:
-        Violation: an invariant does not hold.
-    """
-    world = World(seed, print if is_shown else None)
-    try:
-        return world.run(), world.schedule.events
-    finally:
-        world.close()
+def positive(text: str) -> int:
+    """A number of seeds."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} seeds cannot be run: one is the least")
+    return number
 
 
 def main() -> int:
     """Run the seeds that were asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=200, help="how many")
-    parser.add_argument("--from", type=int, default=0, dest="first", help="the first")
-    parser.add_argument("--trace", action="store_true", help="print every line of the history")
+    parser = argparse.ArgumentParser(prog="./run simulate", description=__doc__)
+    parser.add_argument("--seeds", type=positive, default=200, help="how many (200)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first (0)")
+    parser.add_argument("--trace", action="store_true", help="print every line of each history")
     asked = parser.parse_args()
-    logging.disable()  # the parties' own warnings are what faults look like
+    seeds = range(asked.first, asked.first + asked.seeds)
     started_s = time.perf_counter()
-    failed = []
-    for seed in range(asked.first, asked.first + asked.seeds):
-        try:
-            digest, events = run_seed(seed, is_shown=asked.trace)
-            print(f"seed {seed} {digest} {events} events")
-        except Exception as error:  # noqa: BLE001  # any end of a seed is told, then the next runs
-            failed.append(seed)
-            if asked.trace:
-                traceback.print_exc()
-            print(f"seed {seed} FAILED: {type(error).__name__}: {error}")
-            print(f"    {replay_command(seed)}")
-    took_s = time.perf_counter() - started_s
-    print(f"{asked.seeds} seeds, {len(failed)} failed, {asked.seeds / took_s:.1f} seeds/s")
-    return 1 if failed else 0
+    if asked.trace or len(seeds) == 1:
+        prepare()
+        ran = (outcome(seed, print if asked.trace else None) for seed in seeds)
+    else:
+        ran = outcomes(seeds)
+    done = []
+    for one in ran:
+        print(one, flush=True)
+        done.append(one)
+    print(summary(done, time.perf_counter() - started_s))
+    return 1 if any(one.failure for one in done) else 0
+
+
+def summary(done: list[Outcome], took_s: float) -> str:
+    """How many, how many failed, how large they are, how fast they went."""
+    failed = [one for one in done if one.failure]
+    events = sorted(one.events for one in done if not one.failure)
+    median = events[len(events) // 2] if events else 0
+    cpu_s = sum(one.cpu_s for one in done)
+    per_core = (len(done) - len(failed)) / cpu_s if cpu_s else 0.0
+    return (
+        f"{len(done)} seeds, {len(failed)} failed, median {median} events;"
+        f" {per_core:.1f} seeds/s per core, {took_s:.1f} s on {cores()} cores"
+    )
 
 
 if __name__ == "__main__":

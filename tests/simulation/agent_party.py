@@ -6,7 +6,7 @@ takes its time; what was asked before a crash still reaches the meter after it.
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,8 @@ from edge_agent.relay import AskToAct, Leave, Pause, RelayJob, operate
 from edge_agent.roster import Roster, RosterMeter
 from edge_agent.settings import AgentSettings, Effects
 from tests.simulation.broker import Delivery
+from tests.simulation.files import folder, journal_image
 from tests.simulation.installation import DAY_MS, ROOT_ENVELOPE, ROOT_PIN, key
-from tests.simulation.ledger_file import folder
 from tests.simulation.meter_line import MeterLine
 from tests.simulation.one_failure import fail_once
 from tests.simulation.plan import METERS
@@ -37,6 +37,7 @@ class AgentParty:
         self.name = name
         self.path = folder() / f"{name}.sqlite"
         self.remove_files(self.path)
+        shutil.copyfile(journal_image(), self.path)
         self.line = MeterLine(world, self)
         self._settings = AgentSettings(
             agent=AgentId(name),
@@ -46,9 +47,7 @@ class AgentParty:
             is_production=False,
             window=world.randomness.choice((1, 4, 32)),
         )
-        self._roster = Roster(
-            version=1, meters={MeterId(meter): RosterMeter(serial="S") for meter in METERS[name]}
-        )
+        self._roster = self._next_roster = _roster(1, METERS[name])
         self._booted_at_ms = world.now_ms - world.randomness.randint(0, 10**8)
         self.life = 0
         self.is_up = False
@@ -116,6 +115,23 @@ class AgentParty:
         self.crash("is rolled back")
         self.remove_files(self.path)
         shutil.copyfile(copy, self.path)
+
+    @property
+    def roster_version(self) -> int:
+        """Of the roster it works by."""
+        return self._roster.version
+
+    def next_roster(self, meters: Iterable[str]) -> int:
+        """Make a newer roster ready, with these meters; its version."""
+        self._next_roster = _roster(self._next_roster.version + 1, meters)
+        return self._next_roster.version
+
+    def take_roster(self) -> None:
+        """The newest roster is put in place; an agent reads it when it starts."""
+        if self._roster is not self._next_roster:
+            self._roster = self._next_roster
+            if self.is_up:
+                self.crash("starts again with a new roster")
 
     @staticmethod
     def remove_files(path: Path) -> None:
@@ -229,3 +245,9 @@ class AgentParty:
                 self.line.ask(job, request, advance)
 
         advance(None)
+
+
+def _roster(version: int, meters: Iterable[str]) -> Roster:
+    return Roster(
+        version=version, meters={MeterId(meter): RosterMeter(serial="S") for meter in meters}
+    )

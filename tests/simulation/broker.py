@@ -55,12 +55,14 @@ class Broker:
         self._randomness = randomness
         self._plan = plan
         self._sessions: dict[str, _Session] = {}
+        self._reach: dict[str, tuple[str, ...]] = {}  # topic -> sessions that subscribe to it
         self._seen: list[tuple[str, bytes]] = []
         self.origin: dict[bytes, str] = {}  # payload -> the topic it was published on
         self.is_healed = False
 
     def join(self, name: str, party: Party, filters: tuple[str, ...]) -> None:
         """Open a durable session."""
+        self._reach.clear()
         self._sessions[name] = _Session(party, tuple(tuple(one.split("/")) for one in filters))
 
     def is_connected(self, name: str) -> bool:
@@ -104,14 +106,23 @@ class Broker:
         self.origin.setdefault(payload, topic)
         if len(self._seen) < SEEN_MAX:
             self._seen.append((topic, payload))
-        levels = topic.split("/")
-        for name, session in self._sessions.items():
-            if any(_matches(one, levels) for one in session.filters):
-                copies = self._copies()
-                for _ in range(copies):
-                    self._send(name, Delivery(topic, payload))
-                if not copies and self._randomness.random() < 0.3:
-                    self._misdeliver(name, topic, payload)
+        for name in self._subscribers(topic):
+            copies = self._copies()
+            for _ in range(copies):
+                self._send(name, Delivery(topic, payload))
+            if not copies and self._randomness.random() < 0.3:
+                self._misdeliver(name, topic, payload)
+
+    def _subscribers(self, topic: str) -> tuple[str, ...]:
+        found = self._reach.get(topic)
+        if found is None:
+            levels = topic.split("/")
+            found = self._reach[topic] = tuple(
+                name
+                for name, session in self._sessions.items()
+                if any(_matches(one, levels) for one in session.filters)
+            )
+        return found
 
     def _copies(self) -> int:
         if self.is_healed:
@@ -143,10 +154,8 @@ class Broker:
         """Publish what no party sent."""
         self.origin.setdefault(payload, topic)
         self._seen.append((topic, payload))
-        levels = topic.split("/")
-        for name, session in self._sessions.items():
-            if any(_matches(one, levels) for one in session.filters):
-                self._send(name, Delivery(topic, payload))
+        for name in self._subscribers(topic):
+            self._send(name, Delivery(topic, payload))
 
     def replay(self, topic_start: str = "", to: str | None = None) -> None:
         """Send something it saw, at least to one party, perhaps changed."""
@@ -169,9 +178,9 @@ class Broker:
         if kind == "turned":
             payload = self._turned(payload)
         delivery = Delivery(topic, payload, is_retained=kind == "retained")
-        levels = topic.split("/")
+        subscribers = self._subscribers(topic)
         for name, session in self._sessions.items():
-            is_meant = any(_matches(one, levels) for one in session.filters)
+            is_meant = name in subscribers
             is_wished = name == to if to else is_meant or self._randomness.random() < 0.1
             if is_wished and session.is_connected:
                 self._schedule.note("broker", "replays", kind, topic, "to", name)

@@ -35,6 +35,7 @@ class _Life:
     given: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
     received: set[bytes] = field(default_factory=set)
     last_item: int = 0
+    version: int = -1  # of the file, as this reader saw it last
 
 
 class EdgeChecks:
@@ -113,6 +114,10 @@ class EdgeChecks:
             raise Violation(
                 f"I5: {party.name} acts on a welcome that answers no hello of this boot"
             )
+        version = life.reader.execute("PRAGMA data_version").fetchone()[0]
+        if version == life.version:
+            return  # nothing was committed since the last look
+        life.version = version
         unseen = [
             (command_id, read_item(body))
             for command_id, body in life.reader.execute(_RECEIVED_BODIES).fetchall()

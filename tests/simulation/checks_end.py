@@ -54,8 +54,11 @@ def _episodes(world: "World") -> dict[str, sqlite3.Row]:
     return {
         row[0]: row
         for row in reader.execute(
-            "SELECT order_id, episodes.state, held_because, meter_id FROM orders"
+            "SELECT order_id, episodes.state, held_because, meter_id,"
+            " (SELECT count(*) FROM crew_tickets WHERE episode_id = episodes.id"
+            " AND closed_at_ms IS NULL) FROM orders"
             " JOIN quotes ON quotes.id = quote_id JOIN episodes ON episodes.id = episode_id"
+            " WHERE provider = 'RAZORPAY'"  # each other source has the same orders
         )
     }
 
@@ -75,10 +78,13 @@ def _not_lit(world: "World", cut: Cut, row: sqlite3.Row | None) -> list[str]:
         return []
     if row is None:
         return [f"I9: the episode of {cut.order} is gone"]
+    if world.people.holds(cut.account):
+        return []  # its owner's lock keeps it dark; what closed before, stays
     if world.plan.is_hopeless(cut.meter):
+        if row[1] == "paid":
+            return [] if row[4] else [f"I9: {cut.meter} cannot close, and no crew has a ticket"]
         is_armed = row[1] == "armed" and world.movements.is_armed(cut.meter)
-        is_held = row[1] == "paid" or is_armed
-        return [] if is_held else [f"I8: {cut.meter} cannot close, its episode is {row[1]}"]
+        return [] if is_armed else [f"I8: {cut.meter} cannot close, its episode is {row[1]}"]
     if row[1] not in ("ended", "armed"):
         return [f"I9: {cut.meter} is paid for, its episode is {row[1]} ({row[2]})"]
     is_last = [one for one in world.cuts if one.meter == cut.meter][-1] is cut
@@ -148,7 +154,7 @@ def _check_money(world: "World") -> None:
         wanted = (account, one.paise, one.returned_paise if one.cut else 0)
         if row != wanted:
             raise Violation(f"I2: {one.payment_id} is {row}, the provider says {wanted}")
-        posting = f"RAZORPAY captured {one.payment_id}"
+        posting = f"{one.source} captured {one.payment_id}"
         both = [entries.get((posting, head)) for head in ("provider", "receivable")]
         if one.cut and both != [(account, one.paise), (account, -one.paise)]:
             raise Violation(f"I2: the entries of {one.payment_id} are {both}")

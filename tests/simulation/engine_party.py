@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NAME = "engine"
 BATCH_MAX = 256
+STATEMENTS_MAX = 30  # of most turns; a later failure is one of the commit
+AT_COMMIT = 10_000
 _IDLE_TICK_MS = 120_000
 _GATHERS_MS = (8, 1_500)  # what a turn waits for: sometimes it is alone, sometimes in a batch
 # When its timers have something to do; the product's own clock ticks ten times a second.
@@ -99,6 +101,11 @@ class EngineParty:
             longest_ms = self._world.randomness.choice(_GATHERS_MS)
             self._plan_turn(self._world.randomness.randint(0, longest_ms))
 
+    def wake(self) -> None:
+        """Somebody wrote into the ledger what the engine's next sweep acts on."""
+        if self.is_up:
+            self._plan_turn(SWEEP_EVERY_MS)
+
     def _plan_turn(self, wait_ms: int) -> None:
         at_ms = self._world.now_ms + wait_ms
         if self._turn_planned_ms is None or at_ms < self._turn_planned_ms:
@@ -113,7 +120,8 @@ class EngineParty:
         self._turn_planned_ms = None
         batch = self._inbox[:BATCH_MAX]
         if world.store_fails():
-            self.file.fail_once(world.randomness.randint(1, 60))
+            at_statement = world.randomness.randint(1, STATEMENTS_MAX)
+            self.file.fail_once(world.randomness.choice((at_statement, AT_COMMIT)))
         world.checks.engine_is_given(batch)
         try:
             outgoing = self.engine.turn(

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.installation import EPOCH, INSTALLATION, key
 from tests.simulation.plan import AGENTS, ALL_METERS, METERS, PARTIES
-from tests.simulation.provider import sign
 from wire.decoding import encode
 from wire.envelope import seal
 from wire.fields import AgentId, MeterId
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 _PARTITION_MAX_MS = 600_000
 _THEFT_EVERY_MS = 150_000
 _STEP_EVERY_MS = 300_000
+_INTAKE_STEPS = 0.3  # the others are the engine's clock
 
 
 class Faults:
@@ -33,10 +33,13 @@ class Faults:
         self._each(_STEP_EVERY_MS if plan.clock_step_ms else 0, self._step_clock)
         self._each(120_000 if plan.cuts_again else 0, self._cut_again)
         self._each(240_000, self._forge_report)
+        self._each(plan.lock_every_ms, world.people.place)
         for _ in range(plan.loses_journals):
             self._once(self._lose_journal)
         for _ in range(plan.rolls_journals_back):
             self._once(self._copy_journal)
+        for _ in range(plan.moves):
+            self._once(world.moving.move)
         if plan.restores:
             self._once(self._back_up)
 
@@ -131,9 +134,14 @@ class Faults:
     def _step_clock(self) -> None:
         world = self._world
         limit_ms = world.plan.clock_step_ms
-        world.engine.clock_offset_ms = world.randomness.randint(-limit_ms, limit_ms)
-        world.checks.clock_stepped(world.engine.clock_offset_ms)
-        world.note("engine", "clock is off by", world.engine.clock_offset_ms)
+        offset_ms = world.randomness.randint(-limit_ms, limit_ms)
+        if world.randomness.random() < _INTAKE_STEPS:
+            world.intake.clock_offset_ms = offset_ms
+            world.note("intake", "clock is off by", offset_ms)
+            return
+        world.engine.clock_offset_ms = offset_ms
+        world.checks.clock_stepped(offset_ms)
+        world.note("engine", "clock is off by", offset_ms)
 
     # People
 
@@ -192,7 +200,8 @@ class Faults:
         one = world.randomness.choice(reports)
         other = world.randomness.choice([it for it in reports if not it.stored] or reports)
         if one.stored:
-            world.intake.post(one.raw, sign(one.raw), other.event_id)
-        forged = one.raw.replace(b'"amount":', b'"amount":9')
-        status = world.intake.post(forged, sign(one.raw), one.event_id)
+            world.intake.post(one.source.name, one.raw, world.provider.sign(one), other.event_id)
+        forged = one.raw.replace(b'"amount', b'"amounts')
+        signature = world.provider.sign(one)
+        status = world.intake.post(one.source.name, forged, signature, one.event_id)
         world.checks.forged(status)

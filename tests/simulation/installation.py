@@ -7,6 +7,7 @@ from functools import cache
 from hashlib import sha256
 
 from tests.simulation.plan import AGENTS
+from tests.simulation.sources import COUNTERS, RAZORPAY
 from wire.decoding import encode
 from wire.documents import (
     EdgePolicy,
@@ -29,7 +30,6 @@ DAY_MS = 86_400_000
 EPOCH = 3
 INTAKE = IntakeId("INTAKE-1")
 INSTALLATION = InstallationId(sha256(b"Relight simulation").digest()[:16])
-WEBHOOK_SECRET = "secret of the simulated provider"
 
 
 @cache
@@ -43,7 +43,7 @@ def _entry(name: str, role: Role, subject: str, epoch: int = 0) -> RegistryKey:
         public=key(name).public,
         role=role,
         subject=subject,
-        scope=("RAZORPAY",) if role is Role.INTAKE else (),
+        scope=(RAZORPAY, COUNTERS) if role is Role.INTAKE else (),
         epoch=epoch,
         not_before_ms=START_MS - DAY_MS,
         not_after_ms=START_MS + 30 * DAY_MS,

@@ -3,18 +3,22 @@
 It does what `cloud.intake.process` and `server` do around them, without sockets and tasks.
 """
 
+import shutil
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from cloud.intake import razorpay
 from cloud.intake.counting import Counters
 from cloud.intake.facts import Report
 from cloud.intake.forwarding import Forwarder, Outgoing, Sender
+from cloud.intake.provider import Signature
 from cloud.intake.spool import Spool, StoreUnavailableError
 from tests.simulation.broker import Delivery
-from tests.simulation.installation import INTAKE, WEBHOOK_SECRET, authorities, key
-from tests.simulation.ledger_file import folder
+from tests.simulation.files import folder, spool_image
+from tests.simulation.installation import INTAKE, authorities, key
 from tests.simulation.one_failure import fail_once
+from tests.simulation.schedule import Violation
+from tests.simulation.sources import DOORS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -32,10 +36,18 @@ class IntakeParty:
         self.path = folder() / "spool.sqlite"
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(spool_image(), self.path)
+        self.path.chmod(0o600)
         self.life = 0
         self.is_up = False
+        self.clock_offset_ms = 0
         self.answered: list[bytes] = []  # raw bytes of every report answered 2xx
         self.start()
+
+    @property
+    def clock_ms(self) -> int:
+        """The intake's own clock."""
+        return self._world.now_ms + self.clock_offset_ms
 
     def start(self) -> None:
         """A new process over the same file."""
@@ -43,7 +55,7 @@ class IntakeParty:
         self.life += 1
         self.is_up = True
         self.spool = Spool.create_or_open(
-            self.path, now_ms=world.now_ms, make_bytes=world.randomness.randbytes
+            self.path, now_ms=self.clock_ms, make_bytes=world.randomness.randbytes
         )
         self._read = Spool.beside(self.path)
         sender = Sender(intake=INTAKE, key=key("intake"), ring=authorities().keyring())
@@ -61,21 +73,22 @@ class IntakeParty:
 
     # The door
 
-    def post(self, raw: bytes, signature: str, event_id: str) -> int | None:
+    def post(self, source: str, raw: bytes, signature: str, event_id: str) -> int | None:
         """One webhook; None: no answer came."""
         world = self._world
         if not self.is_up:
             return None
-        if not razorpay.is_genuine(raw, signature, (WEBHOOK_SECRET,)):
+        door = DOORS[source]
+        if door.judge(raw, signature, self.clock_ms) is not Signature.GENUINE:
             return 401
         if not self.forwarder.has_room:
             return 503
         report = Report(
-            provider=razorpay.PROVIDER,
+            provider=door.name,
             event_id=event_id,
             raw=raw,
-            received_at_ms=world.now_ms,
-            reading=razorpay.read_report(raw, "acc_Simulated"),
+            received_at_ms=self.clock_ms,
+            reading=door.read_report(raw),
         )
         if world.store_fails():
             fail_once(self.spool._db.conn, world.randomness)
@@ -90,18 +103,27 @@ class IntakeParty:
             self.crash()
             return None
         world.note(NAME, "200", event_id, taken[0].is_duplicate, taken[0].items)
+        self._check_stored(raw)
         self.answered.append(raw)
         if taken[0].items:
             self.forwarder.stored()
             self._send()
         return 200 if world.randomness.random() < 0.9 or world.is_healed else None
 
+    def _check_stored(self, raw: bytes) -> None:
+        """I1: what is answered 2xx is in the file byte for byte, as another connection reads it."""
+        found = self._read._execute(
+            "SELECT count(*) FROM reports WHERE sha256 = ? AND raw = ?", (sha256(raw).digest(), raw)
+        ).fetchone()[0]
+        if found != 1:
+            raise Violation(f"I1: answered 2xx and stored {found} times: {raw[:120]!r}")
+
     # The link
 
     def connected(self) -> None:
         """Offer everything again."""
         if self.is_up:
-            self.forwarder.offer_again(self._world.now_ms)
+            self.forwarder.offer_again(self.clock_ms)
             self._send()
 
     def deliver(self, delivery: Delivery) -> None:
@@ -109,7 +131,7 @@ class IntakeParty:
         if not self.is_up:
             return
         world = self._world
-        self.forwarder.receive([delivery], world.now_ms)
+        self.forwarder.receive([delivery], self.clock_ms)
         world.broker.acknowledge(NAME, [delivery])
         if self.forwarder.must_save_first:
             self.save()
@@ -148,7 +170,7 @@ class IntakeParty:
         world = self._world
         if not world.broker.is_connected(NAME):
             return
-        outgoing: Iterable[Outgoing] = self.forwarder.due(world.now_ms)
-        watermark = self.forwarder.watermark(world.now_ms)
+        outgoing: Iterable[Outgoing] = self.forwarder.due(self.clock_ms)
+        watermark = self.forwarder.watermark(self.clock_ms)
         for one in [*outgoing, watermark] if watermark else outgoing:
             world.broker.publish(NAME, one.topic, one.payload)

@@ -1,4 +1,4 @@
-"""The ledger's file in the simulated world: made from a template, cut into, backed up, restored.
+"""The ledger's file in the simulated world: copied from an image, cut into, backed up, restored.
 
 Rules kept here: the schema is the product's own migration, run once per process and copied per
 seed; a cut writes the rows that an import of bills and cuts writes; a restore raises the
@@ -7,10 +7,8 @@ fsync is free: durability settings stay as the product sets them. A crash here i
 dies, never a power cut, so nothing of what was committed is lost.
 """
 
-import atexit
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +21,10 @@ from sqlalchemy.exc import OperationalError
 from cloud.outbox import LAPSE_MS, LIFE_MS
 from cloud.schema import accounts, agents, ledger, meters
 from cloud.store import migrate, open_store, sqlite_url
+from tests.simulation.files import folder
 from tests.simulation.installation import DAY_MS, EPOCH, INSTALLATION, START_MS
 from tests.simulation.plan import AGENT_OF, AGENTS, ALL_METERS
+from tests.simulation.sources import SOURCES
 
 GENERATION_MS = START_MS - 30 * DAY_MS
 _FITTED_MS = 1_650_000_000_000  # 2022: within the phase
@@ -62,17 +62,8 @@ class Cut:
 
 
 @cache
-def folder() -> Path:
-    """This process's files; in memory where the machine has such a place."""
-    shared = Path("/dev/shm")  # noqa: S108  # a folder of its own is made in it
-    made = Path(tempfile.mkdtemp(prefix="relight-", dir=shared if shared.is_dir() else None))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
-
-
-@cache
-def _template() -> Path:
-    path = folder() / "template.sqlite"
+def _image() -> Path:
+    path = folder() / "image.sqlite"
     store = open_store(sqlite_url(path))
     migrate(store)
     with store.begin() as transaction:
@@ -117,7 +108,7 @@ class LedgerFile:
 
     def begin(self) -> None:
         """A new, empty ledger."""
-        self._replace(_template())
+        self._replace(_image())
         self._fails_in = 0
 
     def close_all(self) -> None:
@@ -214,7 +205,8 @@ def write_cut(connection: sqlite3.Connection, cut: Cut, now_ms: int) -> None:
         " VALUES (?, ?, '[]', ?, ?) RETURNING id",
         (episode, cut.quote_paise, now_ms, now_ms + DAY_MS),
     ).fetchone()[0]
-    write("INSERT INTO orders VALUES ('RAZORPAY', ?, ?)", (cut.order, quote))
+    for source in SOURCES:
+        write("INSERT INTO orders VALUES (?, ?, ?)", (source.name, cut.order, quote))
     standing = write(
         "SELECT 1 FROM locks WHERE account_id = ? AND kind = 'non_payment'"
         " AND cleared_at_ms IS NULL",

@@ -43,9 +43,12 @@ class Plan:
     rolls_journals_back: int
     restores: int
     cuts_again: bool
+    lock_every_ms: int
+    moves: int
     store_fails: float
     clock_step_ms: int
     drift_ppm: dict[str, int]
+    provider_offset_ms: int
     has_thief: bool
     latency_ms: tuple[int, int]
     faults: dict[str, Fault]
@@ -67,6 +70,7 @@ def draw(seed: int, randomness: random.Random) -> Plan:
         return level if randomness.random() < share else 0.0
 
     restores = int(randomness.random() < 0.35)
+    lock_every_ms = 0 if restores else int(some(0.5, 120_000, 900_000))
     crashing = {party: some(0.5, 0.005, 0.05) for party in PARTIES}
     ill = randomness.sample(ALL_METERS, int(some(0.7, 1, 6)))
     odd = randomness.sample(ALL_METERS, int(some(0.5, 1, 6)))
@@ -87,9 +91,14 @@ def draw(seed: int, randomness: random.Random) -> Plan:
         rolls_journals_back=int(some(0.45, 1, 5)),
         restores=restores,
         cuts_again=not restores and randomness.random() < 0.5,
-        store_fails=some(0.4, 0.005, 0.05),
+        # A restored ledger has lost what people asked for since: they would have to ask again.
+        lock_every_ms=lock_every_ms,
+        moves=0 if restores else int(some(0.4, 1, 5)),
+        store_fails=some(0.5, 0.01, 0.1),
         clock_step_ms=int(some(0.5, 500, 8_000)),
-        drift_ppm={agent: randomness.randint(-450, 450) for agent in AGENTS},
+        drift_ppm={agent: randomness.randint(-500, 500) for agent in AGENTS},
+        # Within what signed webhooks allow, with a step of the intake's clock.
+        provider_offset_ms=int(some(0.5, -120_000, 120_000)),
         has_thief=randomness.random() < 0.4,
         latency_ms=(lowest, lowest + randomness.choice((0, 300, 9_000))),
         faults={meter: randomness.choice(kinds) for meter in sorted(ill)},

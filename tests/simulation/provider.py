@@ -1,23 +1,23 @@
-"""A payment provider: it captures, refunds, is disputed with, and reports it all too often.
+"""The providers: they capture, refund, are disputed with, and report it all too often.
 
 Rules kept here: a report's bytes never change; it is posted one to five times and then again until
 somebody answered 2xx, within the 24 hours a real provider keeps on; `payment.captured` and
-`order.paid` are two reports of one payment. The provider's book is the truth the ledger is held to.
+`order.paid` are two reports of one payment. The book is the truth the ledger is held to.
 """
 
-import hmac
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.simulation.installation import DAY_MS, WEBHOOK_SECRET
+from tests.simulation.installation import DAY_MS
 from tests.simulation.ledger_file import Cut, account_of
 from tests.simulation.plan import ALL_METERS
 from tests.simulation.schedule import Schedule
+from tests.simulation.sources import SOURCES, Source
 
 RETRY_MS = (2_000, 20_000, 120_000)
-Post = Callable[[bytes, str, str], int | None]  # raw, signature, event id -> status, or no answer
+# Source, raw, signature, event id -> status, or no answer.
+Post = Callable[[str, bytes, str, str], int | None]
 
 STORIES = (
     *("whole", "whole", "whole", "parts", "hint", "wrong_hint", "short", "refunded"),
@@ -30,6 +30,7 @@ class Captured:
     """One payment in the provider's book."""
 
     payment_id: str
+    source: str
     cut: Cut | None  # which episode it is for, by the ledger's own rules
     paise: int
     must_post: bool = True  # False: a person must look first
@@ -40,6 +41,7 @@ class Captured:
 class Report:
     """One webhook and how often it was answered."""
 
+    source: Source
     raw: bytes
     event_id: str
     cut: Cut
@@ -50,15 +52,18 @@ class Report:
 
 @dataclass(slots=True)
 class Provider:
-    """The provider's book and its webhooks."""
+    """The book of all sources of payments, and their webhooks."""
 
     schedule: Schedule
     randomness: Random
     post: Post
+    offset_ms: int = 0  # of the sources' clocks
     book: list[Captured] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     is_healed: bool = False
+    disputes_decided: set[str] = field(default_factory=set)  # accounts
     coming: dict[int, int] = field(default_factory=dict)  # cut number -> acts still to come
+    source_of: dict[int, Source] = field(default_factory=dict)  # by cut number
     _cut: Cut | None = None  # whose story is told now
     _numbers: int = 0
 
@@ -67,6 +72,8 @@ class Provider:
         story = self.randomness.choice(STORIES)
         self.schedule.note("provider", "story", story, cut.account, cut.quote_paise)
         self._cut = cut
+        self.source_of[cut.number] = source = self.randomness.choice(SOURCES)
+        self.schedule.note("provider", "is", source.name)
         getattr(self, f"_{story}")(cut)
 
     def is_over(self, cut: Cut) -> bool:
@@ -84,6 +91,16 @@ class Provider:
         return not any(self.coming.values()) and all(
             one.stored and not one.posts_left for one in self.reports
         )
+
+    @property
+    def clock_ms(self) -> int:
+        """The sources' own time."""
+        return self.schedule.now_ms + self.offset_ms
+
+    @property
+    def _source(self) -> Source:
+        assert self._cut is not None
+        return self.source_of.get(self._cut.number, SOURCES[0])
 
     # Stories
 
@@ -146,8 +163,12 @@ class Provider:
             entity |= {"amount": paid.paise, "currency": "INR"}
             self._report(event, {"dispute": entity})
 
+        def decide() -> None:
+            self.disputes_decided.add(cut.account)
+            tell("payment.dispute.won")
+
         self._later(lambda: tell("payment.dispute.created"))
-        self._later(lambda: tell("payment.dispute.won"), least_ms=300_000)
+        self._later(decide, least_ms=300_000)
 
     # Money
 
@@ -166,6 +187,7 @@ class Provider:
         is_known = order is not None or (hint or "").strip().upper() == cut.account
         captured = Captured(
             payment_id=payment["id"],
+            source=self._source.name,
             cut=cut if is_known else None,
             paise=paise,
             must_post=currency == "INR" and age_ms == 0,
@@ -215,18 +237,10 @@ class Provider:
     # Webhooks
 
     def _report(self, event: str, entities: dict, age_ms: int = 0) -> None:
-        payload = {name: {"entity": entity} for name, entity in entities.items()}
-        told = {
-            "entity": "event",
-            "account_id": "acc_Simulated",
-            "event": event,
-            "payload": payload,
-            "created_at": (self.schedule.now_ms - age_ms) // 1_000,
-        }
-        raw = json.dumps(told, separators=(",", ":")).encode()
         self._numbers += 1
         report = Report(
-            raw=raw,
+            source=self._source,
+            raw=self._source.spell(event, entities, self.clock_ms - age_ms),
             event_id=f"evt_{self._numbers}",
             cut=self._cut,
             posts_left=self.randomness.randint(1, 5),
@@ -241,7 +255,7 @@ class Provider:
         self._send(report)
 
     def _send(self, report: Report) -> None:
-        status = self.post(report.raw, sign(report.raw), report.event_id)
+        status = self.post(report.source.name, report.raw, self.sign(report), report.event_id)
         if status == 200:
             report.stored += 1
         elif not report.posts_left and not report.stored:
@@ -249,7 +263,6 @@ class Provider:
             report.tries += 1
             self.schedule.after(wait_ms, lambda: self._send(report))
 
-
-def sign(raw: bytes) -> str:
-    """The signature header of a genuine webhook."""
-    return hmac.digest(WEBHOOK_SECRET.encode(), raw, "sha256").hex()
+    def sign(self, report: Report) -> str:
+        """The signature header of one delivery, made now."""
+        return report.source.sign(report.raw, self.clock_ms)

@@ -25,6 +25,8 @@ def quiet(plan: Plan) -> Plan:
         rolls_journals_back=0,
         restores=0,
         cuts_again=False,
+        lock_every_ms=0,
+        moves=0,
         store_fails=0,
         clock_step_ms=0,
         has_thief=False,

@@ -21,6 +21,8 @@ from tests.simulation.installation import INTAKE, START_MS
 from tests.simulation.intake_party import IntakeParty
 from tests.simulation.ledger_file import Cut, write_cut
 from tests.simulation.meter_line import CREW, Movements
+from tests.simulation.moving import Moving
+from tests.simulation.people import People
 from tests.simulation.plan import AGENTS, ALL_METERS, PARTIES, draw
 from tests.simulation.provider import Provider
 from tests.simulation.schedule import Schedule
@@ -52,11 +54,16 @@ class World:
         self._fit_meters()
         self.agents: dict[str, AgentParty] = {}
         self.engine = EngineParty(self)
-        for meter in sorted(self.initially_open):
-            self.cut(meter, is_first=True)
+        with self.engine.file.writing() as connection:
+            for meter in sorted(self.initially_open):
+                write_cut(connection, self._new_cut(meter, 3_600_000), self.now_ms)
         self._join()
-        self.provider = Provider(self.schedule, self.randomness, self.intake.post)
+        self.provider = Provider(
+            self.schedule, self.randomness, self.intake.post, self.plan.provider_offset_ms
+        )
         self._tell_stories()
+        self.people = People(self)
+        self.moving = Moving(self)
         self.faults = Faults(self)
 
     @property
@@ -68,6 +75,13 @@ class World:
         """Whether a delivery is what somebody published, on its own topic."""
         return (
             not delivery.is_retained and self.broker.origin.get(delivery.payload) == delivery.topic
+        )
+
+    def has_captured(self, source: str, payment_id: str, paise: int) -> bool:
+        """Whether a provider's book has this payment, final and not for a person to look at."""
+        return any(
+            one.must_post and (one.source, one.payment_id, one.paise) == (source, payment_id, paise)
+            for one in self.provider.book
         )
 
     def _fit_meters(self) -> None:
@@ -106,21 +120,24 @@ class World:
                 wait_ms = int(self.plan.safety_ms * 0.6 * self.randomness.random() ** 2)
                 self.schedule.after(wait_ms, lambda cut=cut: self.provider.tell(cut))
 
-    def cut(self, meter: str, *, is_first: bool = False) -> Cut:
+    def cut(self, meter: str) -> Cut:
         """A crew opens a relay; the cut is imported."""
+        self.movements.ask(meter, CREW, self.now_ms, is_close=False)
+        cut = self._new_cut(meter, 0)
+        with self.engine.file.writing() as connection:
+            write_cut(connection, cut, self.now_ms)
+        return cut
+
+    def _new_cut(self, meter: str, ago_ms: int) -> Cut:
         cut = Cut(
             number=len(self.cuts) + 1,
             meter=meter,
-            at_ms=self.now_ms - (3_600_000 if is_first else 0),
+            at_ms=self.now_ms - ago_ms,
             bill_paise=self.randomness.randint(10_000, 900_000),
             charges_paise=self.randomness.randint(5_000, 30_000),
         )
-        if not is_first:
-            self.movements.ask(meter, CREW, self.now_ms, is_close=False)
         self.cuts.append(cut)
         self.note("crew", "cuts", meter, cut.quote_paise)
-        with self.engine.file.writing() as connection:
-            write_cut(connection, cut, self.now_ms)
         return cut
 
     # Chance

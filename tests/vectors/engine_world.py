@@ -45,10 +45,9 @@ def state_of(row: dict[str, Any]) -> State:
 
 
 def identities() -> dict[KeyId, Key]:
-    held, at_ms = vectors.authorities(), vectors.keys()["now_ms"]
+    held = vectors.authorities()
     found = [
-        identity_key(open_identity(held, statement, at_ms=at_ms))
-        for statement in vectors.keys()["identities"]
+        identity_key(open_identity(held, statement)) for statement in vectors.keys()["identities"]
     ]
     assert all(one.role is Role.AGENT for one in found)
     return {one.key_id: one for one in found}

@@ -92,7 +92,7 @@ def verdict_on(row):
         if row["kind"] == "first root":
             anchor(row["payload"], vectors.keys()["root_pin"])
         elif row["kind"] == "identity":
-            open_identity(held, row["payload"], at_ms=row["latest_ms"])
+            open_identity(held, row["payload"])
         else:
             documents = decode_trust(row["payload"])
             accept(held, documents, latest_ms=row["latest_ms"], is_production=row["is_production"])

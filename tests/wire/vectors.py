@@ -120,9 +120,6 @@ def authorities() -> Authorities:
 @cache
 def keyring() -> Keyring:
     """The registry's keys and the agents' identities."""
-    held, now_ms = authorities(), keys()["now_ms"]
-    agents = [
-        identity_key(open_identity(held, statement, at_ms=now_ms))
-        for statement in keys()["identities"]
-    ]
+    held = authorities()
+    agents = [identity_key(open_identity(held, statement)) for statement in keys()["identities"]]
     return held.keyring({one.key_id: one for one in agents})

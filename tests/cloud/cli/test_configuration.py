@@ -1,7 +1,12 @@
 """What relight.toml may not be: each fault is one line with the file, the key and the cure."""
 
 import pytest
+from sqlalchemy import select
 
+from cloud.cli.processes import make_engine
+from cloud.configuration import Installation
+from cloud.schema import alarms
+from cloud.store import open_store, reading
 from tests.cloud.cli.commands import change, refused
 
 PROCESSES = ("engine", "intake", "up")
@@ -131,11 +136,14 @@ def test_missing_certificates_of_the_broker_are_named(command, folder, config):
     assert str(certificate) in refused(command, "--config", config)
 
 
-def test_identity_that_enrol_did_not_sign_is_named(folder, config):
+def test_identity_that_enrol_did_not_sign_is_left_out_with_an_alarm(folder, config):
     identity = folder / "trust" / "identities" / "AGENT-1.identity"
     changed = bytearray(identity.read_bytes())
     changed[-1] ^= 1
     identity.write_bytes(changed)
-    said = refused("engine", "--config", config)
-    assert str(identity) in said
-    assert "does not verify" in said
+    installation = Installation(config)
+    assert make_engine(installation).engine.settings.identities == {}
+    with reading(open_store(installation.ledger_url())) as connection:
+        (alarm,) = connection.execute(select(alarms)).all()
+    assert (alarm.code, alarm.subject) == ("identity_refused", str(identity))
+    assert "does not verify" in alarm.detail

@@ -22,7 +22,7 @@ def test_installation_is_made_and_says_how_to_run_it(tmp_path):
     )
     installation = Installation(config)
     assert installation.configuration.broker.addresses == ("127.0.0.1:18885",)
-    engine, _ = make_engine(installation)
+    engine = make_engine(installation).engine
     assert engine is not None
 
 

@@ -1,4 +1,4 @@
-"""One spool, its forwarder and the other side."""
+"""One spool, its forwarder and the other side; a running door; a poller and what it polls."""
 
 import pytest
 
@@ -6,7 +6,10 @@ from cloud.intake.counting import Counters
 from cloud.intake.forwarding import (
     Forwarder,
 )
+from tests.cloud.intake.door import open_door
 from tests.cloud.intake.engine import Engine
+from tests.cloud.intake.polled import Polled
+from tests.cloud.intake.razorpay_api import FakeRazorpay
 from tests.cloud.intake.reports import forwarder_of, open_spool
 
 
@@ -30,3 +33,27 @@ def forwarder(spool, counters) -> Forwarder:
 @pytest.fixture
 def engine():
     return Engine()
+
+
+@pytest.fixture
+async def intake(tmp_path):
+    async with open_door(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def api():
+    async with FakeRazorpay().listening() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def settled(api, tmp_path):
+    """Polled since long, up to now; nothing was there."""
+    polled = Polled(api, tmp_path / "spool.db")
+    polled.was_polled_before()
+    async with polled.running():
+        await polled.catch_up()
+        api.requests.clear()
+        api.asked.clear()
+        yield polled

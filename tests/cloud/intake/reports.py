@@ -87,6 +87,22 @@ def captured(number: int, **changes: Any) -> bytes:
     return raw_of(report("payment.captured", payment=payment(id=f"pay_{number:014d}", **changes)))
 
 
+def bank_fact(**changes: Any) -> dict[str, Any]:
+    """A signed report's body, as docs/webhooks.md shows it."""
+    return {
+        "object_id": "UTR-1",
+        "kind": "captured",
+        "payment_id": "PAY-1",
+        "account": "N3000000001",
+        "order": "Q-77",
+        "amount_paise": 184_250,
+        "currency": "INR",
+        "happened_at_ms": NOW_MS - 2_000,
+        "method": "neft",
+        **changes,
+    }
+
+
 def genuine(raw: bytes, *, at_ms: int = NOW_MS, event_id: str = "") -> Report:
     return Report(
         provider=PROVIDER,

@@ -1,12 +1,17 @@
+import random
 from itertools import pairwise
 
+from cloud.intake.counting import Counters
 from cloud.intake.forwarding import (
     BURST_WATERMARK_AFTER_MS,
     IN_FLIGHT_MAX,
     UNRECEIPTED_MAX,
     WATERMARK_EVERY_MS,
+    Forwarder,
+    Sender,
 )
 from cloud.intake.razorpay import PROVIDER
+from cloud.intake.spool_schema import Sweep
 from tests.cloud.intake.engine import settle, take_in, watermark_in
 from tests.cloud.intake.reports import captured, genuine
 from tests.wire.installation import (
@@ -14,6 +19,8 @@ from tests.wire.installation import (
     INTAKE,
     NOW_MS,
     SPOOL,
+    key,
+    keyring,
 )
 from wire.decoding import encode
 from wire.messages import PAYMENT_ITEMS_MAX
@@ -166,3 +173,44 @@ def test_watermark_times_rise_though_the_clock_falls_back(forwarder):
     forwarder.offer_again(NOW_MS - 5_000)
     second = watermark_in(forwarder.watermark(NOW_MS - 5_000))
     assert second.at_ms == first.at_ms + 1
+
+
+def polling_forwarder(spool):
+    sender = Sender(intake=INTAKE, key=key("intake"), ring=keyring(), polled=(PROVIDER,))
+    return Forwarder(spool, sender, Counters(), random.Random(1))
+
+
+def test_watermark_says_how_far_a_polled_provider_is_complete(spool):
+    """R1."""
+    forwarder = polling_forwarder(spool)
+    assert watermark_in(forwarder.watermark(NOW_MS)).providers == ()
+    spool.mark_polled(PROVIDER, {Sweep.RECENT: NOW_MS - 60_000, Sweep.DEEP: NOW_MS})
+    forwarder.offer_again(NOW_MS)
+    (mark,) = watermark_in(forwarder.watermark(NOW_MS)).providers
+    assert (mark.provider, mark.complete_to_ms) == (PROVIDER, NOW_MS - 60_000)
+
+
+def test_watermark_never_says_complete_beyond_its_own_time(spool):
+    spool.mark_polled(PROVIDER, {Sweep.RECENT: NOW_MS + 86_400_000})
+    (mark,) = watermark_in(polling_forwarder(spool).watermark(NOW_MS)).providers
+    assert mark.complete_to_ms == NOW_MS
+
+
+def test_provider_that_is_not_polled_any_more_says_nothing(spool, forwarder):
+    spool.mark_polled(PROVIDER, {Sweep.RECENT: NOW_MS})
+    assert watermark_in(forwarder.watermark(NOW_MS)).providers == ()
+
+
+def test_what_a_watermark_calls_complete_is_among_the_numbers_it_names(spool):
+    """R1: stored between the two reads, it may be named, never the other way round."""
+
+    class StoresInBetween(type(spool)):
+        def polled_through(self, provider):
+            found = super().polled_through(provider)
+            take_in(spool, 1)
+            spool.mark_polled(PROVIDER, {Sweep.RECENT: NOW_MS})
+            return found
+
+    reader = StoresInBetween(spool._db.conn, None)
+    said = watermark_in(polling_forwarder(reader).watermark(NOW_MS))
+    assert (said.providers, said.made) == ((), 1)

@@ -3,14 +3,13 @@ import contextlib
 import json
 import logging
 import sqlite3
-from dataclasses import dataclass
 
 import pytest
 
-from cloud.intake import server, writing
+from cloud.intake import razorpay, server, writing
 from cloud.intake.counting import Counted, Counters
-from cloud.intake.server import BODY_BYTES_MAX, RazorpayDoor, application, listen, serve
-from cloud.intake.spool import Spool
+from cloud.intake.razorpay import Razorpay
+from cloud.intake.server import BODY_BYTES_MAX, Door, listen
 from cloud.intake.writing import QueueFullError, ReportWriter
 from tests.cloud.intake.reports import (
     OLD_SECRET,
@@ -27,53 +26,6 @@ from tests.cloud.intake.reports import (
 )
 from tests.cloud.intake.web import PATH, exchange, get, post, request
 from tests.wire.installation import NOW_MS
-
-
-@dataclass
-class Intake:
-    port: int
-    spool: Spool
-    writer: ReportWriter
-    counters: Counters
-    path: str
-    now_ms: int = NOW_MS
-    has_room: bool = True
-
-    def stored(self):
-        connection = sqlite3.connect(self.path)
-        rows = connection.execute("SELECT raw, event_id FROM reports ORDER BY id").fetchall()
-        connection.close()
-        return rows
-
-    def counted(self):
-        return {name: number for name, number in self.counters.by_name().items() if number}
-
-
-@pytest.fixture
-async def intake(tmp_path):
-    spool = open_spool(tmp_path / "spool.db")
-    writer = ReportWriter(spool, on_stored=lambda _: None)
-    with listen("127.0.0.1", 0) as listener:
-        one = Intake(
-            listener.getsockname()[1], spool, writer, Counters(), str(tmp_path / "spool.db")
-        )
-        door = RazorpayDoor(
-            secrets=(SECRET, OLD_SECRET),
-            merchant=None,
-            writer=writer,
-            has_room=lambda: one.has_room,
-            counters=one.counters,
-            clock_ms=lambda: one.now_ms,
-        )
-        app = application(door, lambda: {"counters": one.counters.by_name()})
-        tasks = [asyncio.create_task(writer.run()), asyncio.create_task(serve(app, listener))]
-        yield one
-        for task in reversed(tasks):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-    writer.close()
-    spool.close()
 
 
 async def test_genuine_report_is_answered_2xx_and_stored_byte_for_byte(intake):
@@ -133,7 +85,7 @@ async def test_nothing_is_parsed_before_it_is_verified(intake, monkeypatch):
     def parse(*_):
         raise AssertionError("parsed")
 
-    monkeypatch.setattr(server.razorpay, "read_report", parse)
+    monkeypatch.setattr(razorpay, "read_report", parse)
     assert (await post(intake.port, VECTOR_BODY, x_razorpay_signature="0" * 64)).status == 401
 
 
@@ -257,9 +209,8 @@ async def test_health_tells_counters_and_no_secret(intake):
 
 
 def test_door_does_not_show_its_secrets(tmp_path):
-    door = RazorpayDoor(
-        secrets=(SECRET,),
-        merchant=None,
+    door = Door(
+        provider=Razorpay(secrets=(SECRET,)),
         writer=ReportWriter(open_spool(tmp_path / "s.db"), on_stored=lambda _: None),
         has_room=lambda: True,
         counters=Counters(),

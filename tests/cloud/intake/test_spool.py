@@ -6,6 +6,7 @@ import pytest
 from cloud.intake.facts import Irrelevant, Unreadable
 from cloud.intake.razorpay import PROVIDER
 from cloud.intake.spool import (
+    KNOWN_MAX,
     RETENTION_MS,
     Marks,
     Receipted,
@@ -13,10 +14,12 @@ from cloud.intake.spool import (
     SpoolError,
     StoreUnavailableError,
 )
+from cloud.intake.spool_schema import Sweep
 from tests.cloud.intake.reports import captured, genuine, open_spool, payment, raw_of, report
 from tests.wire.installation import NOW_MS, SPOOL
+from wire.fields import ProviderId
 from wire.topics import payment_shard
-from wire.vocabulary import ReceiptVerdict
+from wire.vocabulary import PaymentKind, ReceiptVerdict
 
 IRRELEVANT = raw_of(report("payment.failed", payment=payment()))
 
@@ -245,3 +248,80 @@ def test_numbers_go_on_after_everything_was_trimmed(spool):
 def test_reading_verdicts_are_values_not_exceptions():
     assert isinstance(genuine(IRRELEVANT).reading, Irrelevant)
     assert isinstance(genuine(b"nonsense").reading, Unreadable)
+
+
+# What the poller asks and notes
+
+
+def test_fact_is_known_by_provider_kind_and_object_id(spool):
+    spool.take_in([genuine(captured(1)), genuine(captured(2))])
+    asked = [f"pay_{n:014d}" for n in (1, 3)]
+    assert spool.known_facts(PROVIDER, PaymentKind.CAPTURED, asked) == {asked[0]}
+    assert spool.known_facts(PROVIDER, PaymentKind.REFUNDED, asked) == set()
+    assert spool.known_facts(ProviderId("BANK-A"), PaymentKind.CAPTURED, asked) == set()
+
+
+def test_fact_said_twice_is_known_until_the_last_item_of_it_is_trimmed(spool):
+    asked = [f"pay_{1:014d}"]
+    spool.take_in([genuine(captured(1)), genuine(captured(1, description="again"))])
+    spool.save(marks(1, at_ms=NOW_MS))
+    spool.save(marks(2, at_ms=NOW_MS + 1_000))
+    spool.trim(NOW_MS + 1)
+    assert spool.known_facts(PROVIDER, PaymentKind.CAPTURED, asked) == set(asked)
+    spool.trim(NOW_MS + RETENTION_MS)
+    assert spool.known_facts(PROVIDER, PaymentKind.CAPTURED, asked) == set()
+
+
+def test_as_many_facts_as_are_asked_for_at_once_are_found_by_their_index(spool):
+    """I13: a bounded look-up, whatever the spool holds."""
+    spool.take_in([genuine(captured(n)) for n in range(KNOWN_MAX)])
+    asked = [f"pay_{n:014d}" for n in range(KNOWN_MAX)]
+    seen = []
+    spool._db.conn.set_trace_callback(seen.append)
+    assert spool.known_facts(PROVIDER, PaymentKind.CAPTURED, asked) == set(asked)
+    spool._db.conn.set_trace_callback(None)
+    plan = " ".join(row[3] for row in spool._execute("EXPLAIN QUERY PLAN " + seen[-1]))
+    assert "INDEX facts_by_object (provider=? AND kind=? AND object_id=?)" in plan
+
+
+def test_report_is_known_by_its_bytes(spool):
+    spool.take_in([genuine(IRRELEVANT)])
+    digests = [sha256(IRRELEVANT).digest(), sha256(b"other").digest()]
+    assert spool.known_reports(PROVIDER, digests) == {digests[0]}
+    assert spool.known_reports(ProviderId("BANK-A"), digests) == set()
+
+
+def test_marks_of_polling_are_kept_per_provider_and_sweep(spool, path):
+    spool.mark_polled(PROVIDER, {Sweep.RECENT: 5, Sweep.DEEP: 3})
+    spool.mark_polled(PROVIDER, {Sweep.RECENT: 4})  # a clock that ran ahead was set right
+    assert Spool.beside(path).polled_through(PROVIDER) == {Sweep.RECENT: 4, Sweep.DEEP: 3}
+    assert spool.polled_through(ProviderId("BANK-A")) == {}
+
+
+def test_mark_that_cannot_be_written_is_told(spool, path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError):
+        spool.mark_polled(PROVIDER, {Sweep.RECENT: 5})
+    other.execute("ROLLBACK")
+    other.close()
+    assert spool.polled_through(PROVIDER) == {}
+
+
+def test_spool_of_the_first_schema_is_taken_over_and_its_facts_are_known(path):
+    before = open_spool(path)
+    before.take_in([genuine(captured(1)), genuine(captured(2)), genuine(IRRELEVANT)])
+    for statement in (
+        "DROP TABLE facts",
+        "DROP TABLE polls",
+        "DELETE FROM _sqlite_migrations WHERE name = 'facts_polls'",
+    ):
+        before._execute(statement)
+    before.close()
+    after = open_spool(path)
+    asked = [f"pay_{n:014d}" for n in (1, 2, 3)]
+    assert after.known_facts(PROVIDER, PaymentKind.CAPTURED, asked) == set(asked[:2])
+    assert open_numbers(after) == [1, 2]
+    after.take_in([genuine(captured(3))])
+    assert after.known_facts(PROVIDER, PaymentKind.CAPTURED, asked) == set(asked)
+    after.close()
