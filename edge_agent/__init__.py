@@ -23,5 +23,6 @@ order:
 * `host`: the asynchronous rim: link, agent and door
 * `enrolment`: a token becomes a key, a configuration and a request
 * `configuration`: agent.toml, checked when it is read
+* `conformance`: does an agent, ours or a stranger's, do what the protocol says?
 * `__main__`: the command `relight-agent`
 """

@@ -1,4 +1,4 @@
-"""The command `relight-agent`: run one agent, or show what its journal holds."""
+"""The command `relight-agent`: enrol, run and show one agent; examine any agent."""
 
 import asyncio
 import gc
@@ -25,6 +25,7 @@ from edge_agent.configuration import (
     read_configuration,
     read_roster,
 )
+from edge_agent.conformance.__main__ import conformance
 from edge_agent.enrolment import enrol as make_agent
 from edge_agent.host import Host, Surroundings
 from edge_agent.journal import Journal, JournalError
@@ -45,6 +46,9 @@ def elapsed_ms() -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Relight's agent: one per concentrator."""
+
+
+main.add_command(conformance)
 
 
 @main.command()

@@ -19,6 +19,8 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy import func, select
 
+from cloud.audit.auditing import audit
+from cloud.cli.audit import in_words, places_of
 from cloud.cli.demo_world import (
     AGENTS,
     DARK_ACCOUNT,
@@ -131,6 +133,7 @@ async def _tell(world: DemoWorld, say: Say) -> Story:
         await _forge(world, installation, owed, story, say)
         await _replay(witness, ledger, story, say)
         await _examine(world, story, say)
+        await _audit(world, story, say)
         waited_ms = story.facts["paid_to_acknowledged_ms"]
         say(f"\nThe consumer waited {waited_ms} ms from payment report to light, proven by reading"
             " the relay back.")  # fmt: skip
@@ -232,6 +235,17 @@ async def _examine(world: DemoWorld, story: Story, say: Say) -> None:
             say(f"  {line}")
     if report.findings:
         raise DemoError(f"the doctor found what is wrong: {len(report.findings)} findings")
+
+
+async def _audit(world: DemoWorld, story: Story, say: Say) -> None:
+    """Have the auditor look at everything that was stored, by its own code."""
+    journals = sorted(world.config.parent.glob("agents/*/journal.db"))
+    places = places_of(Installation(world.config), journals)
+    report = await asyncio.to_thread(audit, places, is_at_rest=True)
+    story.facts["audit"] = in_words(report)
+    say(f"\n{in_words(report).capitalize()}")
+    if report.findings:
+        raise DemoError(f"the auditor found what cannot be true: {len(report.findings)} findings")
 
 
 async def _until(what: str, is_there: Callable[[], bool]) -> None:
