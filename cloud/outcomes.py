@@ -16,6 +16,7 @@ from cloud.acknowledgements import Arrived, JournalProgress
 from cloud.alarms import raise_alarm
 from cloud.outbox import Event
 from cloud.schema import commands, episodes, meters
+from cloud.schema.columns import holds
 from cloud.store import Found
 from cloud.tickets import TicketEnd, close_tickets
 from cloud.vocabulary import CommandState, EpisodeState
@@ -289,6 +290,6 @@ def _end_armed(transaction: Connection, current: _Fresh, now_ms: int) -> None:
         transaction.execute(
             update(episodes)
             .where(episodes.c.meter_id.in_(own))
-            .where(episodes.c.state == EpisodeState.ARMED.value)
+            .where(holds(episodes.c.state, EpisodeState.ARMED))
             .values(state=EpisodeState.ENDED.value, ended_at_ms=now_ms)
         )

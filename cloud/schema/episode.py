@@ -36,6 +36,12 @@ episodes = Table(
         sqlite_where=text("ended_at_ms IS NULL AND state = 'paid'"),
         postgresql_where=text("ended_at_ms IS NULL AND state = 'paid'"),
     ),
+    Index(
+        "armed_meters",  # whose button may be pressed
+        "meter_id",
+        sqlite_where=text("state = 'armed'"),
+        postgresql_where=text("state = 'armed'"),
+    ),
     sqlite_strict=True,
 )
 
