@@ -77,11 +77,14 @@ class EngineProcess:
             self._worker.shutdown(wait=True)
 
     async def _serve(self, watch_task: asyncio.Task[None]) -> None:
-        summarised_at_ms = 0
+        summarised_at_ms = connection_number = 0
         while True:
             deliveries = await self._link.receive(BATCH_MAX, wait_ms=TICK_MS)
             if deliveries and not self._link.connected:
                 await self._connected_soon()
+            if self._link.connection_number != connection_number:
+                connection_number = self._link.connection_number
+                self._engine.connected()
             if watch_task.done():
                 watch_task.result()  # it never ends by itself: this raises what ended it
             if self._newer is not None:
