@@ -128,6 +128,7 @@ def test_request_this_engine_does_not_know_is_refused(world: World, monkeypatch)
 
 def test_crew_that_restored_supply_ends_the_episode_and_its_ticket(refused_by_meter: World):
     world = refused_by_meter
+    world.lock(1, LockKind.NON_PAYMENT)  # a ledger that lost the clearing keeps nobody locked
     said = answer(world, RequestKind.TICKET_DONE, "1", "fuse replaced")
     assert said == (
         "ticket 1 is closed: episode 1 of account A-1 ended, the crew restored supply at M-1"

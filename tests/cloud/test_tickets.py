@@ -167,6 +167,21 @@ def test_armed_relay_waits_for_its_consumer_and_needs_no_crew(world: World):
     assert tickets(world) == []
 
 
+def test_armed_relay_needs_no_crew_whatever_the_rules_say_later(world: World):
+    agent = world.agents["AG-1"]
+    (close,) = sent(world.pay())
+    world.turn(agent.says(agent.final(close, Outcome.ARMED)))
+    world.execute(update(meters).values(mapped_at_ms=world.now_ms))
+    world.pay(world.item("pay_2"))
+    assert world.decision().reasons == "mapping_changed armed"
+    assert tickets(world) == []
+
+
+def test_hour_of_the_service_clock_is_an_hour():
+    """Domain rule 36."""
+    assert TICKET_AFTER_MS == HOUR_MS
+
+
 @pytest.mark.parametrize("outcome", [Outcome.CLOSED, Outcome.ALREADY_CLOSED, Outcome.ARMED])
 def test_light_closes_the_ticket(world: World, outcome: Outcome):
     fail_until_used_up(world)
