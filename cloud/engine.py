@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 from cloud import (
     acknowledgements,
     decisions,
+    freezes,
     moves,
     outbox,
     payments,
@@ -28,36 +29,30 @@ from cloud import (
     timers,
 )
 from cloud.acknowledgements import JournalProgress, Parcel
+from cloud.answers import Answers
+from cloud.cosigning import AskGuard, nobody_answers
 from cloud.decisions import Decided, DecisionContext
 from cloud.hellos import Greeted, LedgerFacts, greet
 from cloud.live import Live, Step
 from cloud.locks import settle_pending
+from cloud.opening import Gate
+from cloud.opening_ends import conclude_ends
+from cloud.opening_turn import OpeningTurn
 from cloud.outcomes import Applied, apply_items
 from cloud.publisher import Outgoing, Signer
 from cloud.rules import Policy
 from cloud.schema import ledger
 from cloud.tickets import OverdueWatch
-from wire import envelope
 from wire.checking import Checked, Delivered, Junk, check
-from wire.decoding import encode
-from wire.fields import AgentId, IntakeId, JournalId, SpoolId
+from wire.documents import Resume, Stop
 from wire.keys import KeyId
-from wire.messages import (
-    RECEIPT_ITEMS_MAX,
-    Acknowledgement,
-    Filed,
-    Hello,
-    Payment,
-    Receipt,
-    ReceiptItem,
-    Watermark,
-)
-from wire.topics import MessageType, command_topic, directed_topic, receipt_topic
+from wire.messages import Acknowledgement, Hello, Payment, Watermark
+from wire.topics import command_topic
 from wire.trust import Authorities, Key
+from wire.vocabulary import Role
 
 _LOG = logging.getLogger(__name__)
 
-FILED_EVERY_MS = 50  # `filed` per agent, unless nothing else waits
 SWEEP_EVERY_MS = 1_000  # timers: expiries, re-sends, retries due, locks, requests, tickets
 RESEND_BATCH_MAX = 1_024  # re-sends per sweep: a broker that was away gets them over seconds
 
@@ -70,6 +65,7 @@ class EngineSettings:
     authorities: Authorities
     identities: Mapping[KeyId, Key]
     policy: Policy
+    ask_guard: AskGuard = nobody_answers
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +76,7 @@ class _Inbox:
     watermarks: list[Watermark] = field(default_factory=list)
     hellos: list[Hello] = field(default_factory=list)
     acknowledgements: list[Parcel] = field(default_factory=list)
+    stops: list[freezes.Brought] = field(default_factory=list)  # and resumes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,6 +86,7 @@ class _Done:
     progressed: list[JournalProgress] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     paid_to_closed_ms: list[int] = field(default_factory=list)
+    telling: freezes.Telling | None = None
 
 
 class Engine:
@@ -107,14 +105,15 @@ class Engine:
         self._live = live
         self._random_bytes = random_bytes
         self._ring = settings.authorities.keyring(settings.identities)
-        self._filed_due: dict[str, JournalProgress] = {}
-        self._filed_sent_at_ms: dict[str, int] = {}
+        self._telling = freezes.Telling()
         self._swept_at_ms = 0
         self._overdue = OverdueWatch()
         with store.begin() as transaction:
             row = transaction.execute(select(ledger)).one()
             self.generation_ms: int = row.generation_ms
             live.load_zones(transaction)
+        self._answers = Answers(settings.signer, self.generation_ms)
+        self._opens = OpeningTurn(settings.signer, settings.ask_guard)
         if row.epoch != settings.signer.epoch:
             raise ValueError(
                 f"this engine's key has epoch {settings.signer.epoch}, the ledger {row.epoch}:"
@@ -131,17 +130,18 @@ class Engine:
             now_ms: the engine's clock.
             is_busy: more deliveries wait already, so `filed` may coalesce.
         """
-        is_due = now_ms - self._swept_at_ms >= SWEEP_EVERY_MS or bool(self._filed_due)
-        if not deliveries and not is_due:
+        is_due = now_ms - self._swept_at_ms >= SWEEP_EVERY_MS or self._answers.are_owed
+        if not deliveries and not is_due and not self._opens.is_due(now_ms):
             return []
         inbox = self._judge(deliveries, now_ms)
         done = _Done()
         with self._store.begin() as transaction:
             outgoing = self._handle(transaction, inbox, done, now_ms)
         # Only now: a `filed` for items whose transaction failed would let an agent forget them.
-        self._filed_due.update({progress.agent_id: progress for progress in done.progressed})
+        self._answers.owe_filed(done.progressed)
+        self._telling = done.telling or self._telling
         self._live.count(done.steps, done.paid_to_closed_ms)
-        return outgoing + self._filed(now_ms, is_busy=is_busy)
+        return outgoing + self._answers.filed(now_ms, is_busy=is_busy)
 
     def believe(self, authorities: Authorities, identities: Mapping[KeyId, Key]) -> None:
         """From the next turn on, judge by these keys; not to be called during a turn."""
@@ -155,6 +155,10 @@ class Engine:
                 authorities.registry_version,
             )
 
+    def connected(self) -> None:
+        """The link is new: what stop and resume were told on the one before may be lost with it."""
+        self._telling = freezes.Telling()
+
     def summary(self, *, now_ms: int) -> Outgoing:
         """The live summary of this second."""
         with self._store.connect().execution_options(relight_reads_only=True) as connection:
@@ -167,10 +171,10 @@ class Engine:
             if isinstance(checked, Junk):
                 self.junk[f"{checked.step} {checked.reason}"] += 1
             else:
-                self._sort(checked, inbox)
+                self._sort(checked, delivered, inbox)
         return inbox
 
-    def _sort(self, checked: Checked, inbox: _Inbox) -> None:
+    def _sort(self, checked: Checked, delivered: Delivered, inbox: _Inbox) -> None:
         match checked.message:
             case Payment() as message:
                 inbox.payments.append(message)
@@ -180,6 +184,8 @@ class Engine:
                 inbox.hellos.append(message)
             case Acknowledgement() as message:
                 inbox.acknowledgements.append(Parcel(message=message, items=checked.items))
+            case Stop() | Resume():
+                inbox.stops.append(freezes.Brought(checked=checked, envelope=delivered.payload))
             case _:
                 self.junk["7 not for an engine"] += 1
 
@@ -194,18 +200,20 @@ class Engine:
             policy=self.settings.policy, now_ms=now_ms, random_bytes=self._random_bytes
         )
         steps = done.steps
+        is_news = self._take_freezes(transaction, inbox.stops, now_ms)  # welcomes speak of them
         outgoing, voided = self._greet(transaction, inbox.hellos, now_ms)
         retries: set[int] = set()
         ready: set[str] = {hello.agent for hello in inbox.hellos}
         if inbox.payments:
             taken = payments.take(transaction, inbox.payments, context.policy, now_ms=now_ms)
-            outgoing += self._receipts(taken.receipts)
+            outgoing += self._answers.receipts(taken.receipts)
             decided = decisions.decide_accounts(transaction, taken.touched_accounts, context)
             ready |= self._note_decided(decided, steps, now_ms)
+            ready |= self._opens.take_back(transaction, context, taken.touched_accounts)
         if inbox.watermarks or inbox.payments:
             outgoing += self._take_watermarks(transaction, inbox.watermarks, now_ms)
         if inbox.acknowledgements:
-            applied = self._file(transaction, inbox.acknowledgements, done, now_ms)
+            applied = self._file(transaction, inbox.acknowledgements, done, context)
             retries |= applied.decide_again
             ready |= applied.agents_with_work
             steps += [Step("closed", meter, now_ms) for meter in applied.closed_meters]
@@ -213,6 +221,9 @@ class Engine:
             done.paid_to_closed_ms += applied.paid_to_closed_ms
             steps += [Step("received", meter, now_ms) for meter in applied.received_meters]
         due = self._sweep(transaction, now_ms)
+        if due.freezes or is_news:
+            told, done.telling = freezes.tell(transaction, self._telling)
+            outgoing += told
         if due.is_known and not due.commands_wait:
             ready.clear()  # nothing waits for anybody; what is decided below comes again
         if due.lapsed:
@@ -227,14 +238,21 @@ class Engine:
             decisions.decide_again(transaction, retries - voided, context),
         ):
             ready |= self._note_decided(decided, steps, now_ms)
+        gate = self._gate()
+        ready |= self._opens.sweep(transaction, due, context, gate)
         if ready or due.commands_wait:
             whom = None if due.commands_wait else ready
             fixed = publisher.fill(transaction, self.settings.signer, agent_ids=whom, now_ms=now_ms)
             steps += [Step("published", one.topic.rpartition("/")[2], now_ms) for one in fixed]
             outgoing += fixed
+        outgoing += self._opens.sign(transaction, due, context, gate)
         outgoing += self._after_filling(transaction, due, now_ms)
         outgoing += self._live.steps(transaction, steps)
         return outgoing
+
+    def _gate(self) -> Gate:
+        registry = self.settings.authorities.registry
+        return Gate(ring=self._ring, registry=registry, generation_ms=self.generation_ms)
 
     def _sweep(self, transaction: Connection, now_ms: int) -> timers.Due:
         if now_ms - self._swept_at_ms < SWEEP_EVERY_MS:
@@ -254,7 +272,10 @@ class Engine:
     def _greet(
         self, transaction: Connection, hellos: Sequence[Hello], now_ms: int
     ) -> tuple[list[Outgoing], set[int]]:
+        if not hellos:
+            return [], set()
         facts = LedgerFacts(
+            freeze=freezes.read(transaction),
             generation_ms=self.generation_ms,
             signer=self.settings.signer,
             authorities=self.settings.authorities,
@@ -263,6 +284,18 @@ class Engine:
         for hello in hellos:
             greet(transaction, hello, facts, greeted, now_ms=now_ms)
         return greeted.outgoing, greeted.voided_episodes
+
+    def _take_freezes(
+        self, transaction: Connection, brought: Sequence[freezes.Brought], now_ms: int
+    ) -> bool:
+        """R9: keep them; whether there is one that nobody has been told of."""
+        registry = self.settings.authorities.registry
+        keys = registry.keys if registry else ()
+        intakes = {key.subject for key in keys if key.role is Role.INTAKE}
+        answers = [
+            freezes.take(transaction, one, now_ms=now_ms, intakes=intakes) for one in brought
+        ]
+        return any(answer.is_new for answer in answers)
 
     def _note_decided(self, decided: Decided, steps: list[Step], now_ms: int) -> set[str]:
         steps += [Step("decided", meter, now_ms) for meter in decided.decided_meters]
@@ -273,13 +306,19 @@ class Engine:
         transaction: Connection,
         parcels: Sequence[Parcel],
         done: _Done,
-        now_ms: int,
+        context: DecisionContext,
     ) -> Applied:
+        now_ms = context.now_ms
         filed = acknowledgements.file(transaction, parcels, now_ms=now_ms)
         done.progressed += [
             one for one in filed.progress.values() if one.is_current and not one.is_forked
         ]
-        return apply_items(transaction, filed.fresh, now_ms=now_ms)
+        applied = apply_items(transaction, filed.fresh, now_ms=now_ms)
+        ends = conclude_ends(transaction, applied.of_proposals, context)
+        decided = decisions.decide_accounts(transaction, ends.accounts, context)
+        applied.agents_with_work |= ends.agents_with_work
+        applied.agents_with_work |= self._note_decided(decided, done.steps, now_ms)
+        return applied
 
     def _take_watermarks(
         self, transaction: Connection, watermarks: Sequence[Watermark], now_ms: int
@@ -290,7 +329,7 @@ class Engine:
                 transaction, watermark, now_ms=now_ms, generation_ms=self.generation_ms
             )
             if must_hear:
-                outgoing.append(self._receipt(watermark.intake, watermark.spool, ()))
+                outgoing.append(self._answers.receipt(watermark.intake, watermark.spool, ()))
         spools.complete_watermarks(transaction)
         return outgoing
 
@@ -300,50 +339,3 @@ class Engine:
             Outgoing(topic=command_topic(row.agent_id, row.meter_id), payload=row.envelope)
             for row in rows
         ]
-
-    def _receipts(
-        self, receipts: Mapping[tuple[str, bytes], Sequence[ReceiptItem]]
-    ) -> list[Outgoing]:
-        return [
-            self._receipt(intake, spool, items[start : start + RECEIPT_ITEMS_MAX])
-            for (intake, spool), items in receipts.items()
-            for start in range(0, len(items), RECEIPT_ITEMS_MAX)
-        ]
-
-    def _receipt(self, intake: str, spool: bytes, items: Sequence[ReceiptItem]) -> Outgoing:
-        body = encode(
-            Receipt(
-                intake=IntakeId(intake),
-                spool=SpoolId(spool),
-                generation_ms=self.generation_ms,
-                items=tuple(items),
-            )
-        )
-        return self._sealed(receipt_topic(IntakeId(intake)), MessageType.RECEIPT, body)
-
-    def _filed(self, now_ms: int, *, is_busy: bool) -> list[Outgoing]:
-        """R8: what is filed now; while more waits, one message per agent in 50 ms."""
-        outgoing = []
-        for agent_id, progress in list(self._filed_due.items()):
-            if is_busy and now_ms - self._filed_sent_at_ms.get(agent_id, 0) < FILED_EVERY_MS:
-                continue
-            del self._filed_due[agent_id]
-            self._filed_sent_at_ms[agent_id] = now_ms
-            agent = AgentId(agent_id)
-            body = encode(
-                Filed(
-                    agent=agent,
-                    journal=JournalId(progress.journal),
-                    generation_ms=self.generation_ms,
-                    through=progress.through,
-                    head=progress.head,
-                )
-            )
-            topic = directed_topic(MessageType.FILED, agent)
-            outgoing.append(self._sealed(topic, MessageType.FILED, body))
-        return outgoing
-
-    def _sealed(self, topic: str, message_type: MessageType, body: bytes) -> Outgoing:
-        signer = self.settings.signer
-        payload = envelope.seal(signer.installation, message_type.value, body, [signer.key])
-        return Outgoing(topic=topic, payload=payload)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from cloud import moves, outbox
+from cloud.freezes import Freeze, lacking
 from cloud.publisher import Outgoing, Signer
 from cloud.schema import agents, journals, meters
 from cloud.store import Found
@@ -56,6 +57,7 @@ _FOLLOW_HELLO = (
 class LedgerFacts:
     """What every answer to an agent carries."""
 
+    freeze: Freeze
     generation_ms: int
     signer: Signer
     authorities: Authorities
@@ -106,12 +108,15 @@ def greet(
         software=hello.software,
         trust_version=hello.trust_version,
         roster_version=hello.roster_version,
+        stop_ms=hello.stop_ms,
+        lifted_ms=hello.lifted_ms,
         generation_ms=hello.generation_ms,
     )
     if hello.roster_version > agent.roster_version:  # perhaps without a meter that moved (R16)
         moves.settle(transaction, now_ms=now_ms)
     greeted.outgoing += _newer_trust(hello, facts)
     greeted.outgoing.append(_welcome(hello, noted, journal, (verdict, now_ms), facts))
+    greeted.outgoing += lacking(facts.freeze, hello.agent, hello.stop_ms, hello.lifted_ms)
     if is_burst:
         greeted.outgoing += [
             Outgoing(topic=command_topic(row.agent_id, row.meter_id), payload=row.envelope)
@@ -229,6 +234,7 @@ def _welcome(
     facts: LedgerFacts,
 ) -> Outgoing:
     verdict, now_ms = answer
+    stop_ms, lifted_ms = facts.freeze.marks
     body = encode(
         Welcome(
             agent=hello.agent,
@@ -239,8 +245,8 @@ def _welcome(
             floor_sequence=agent.floor_sequence,
             verdict=verdict,
             trust_version=facts.authorities.registry_version,
-            stop_ms=0,
-            lifted_ms=0,
+            stop_ms=stop_ms,
+            lifted_ms=lifted_ms,
             through=journal.through if journal else 0,
             head=journal.head if journal else first_head(hello.journal, hello.agent),
         )

@@ -123,7 +123,13 @@ def _check_meters(transaction: Connection, rows: Sequence[Cut], job: Job) -> Non
     query = select(meters.c.meter_id, meters.c.account_id)
     known = found(transaction, query, meters.c.meter_id, meter_ids)
     live = select(commands.c.meter_id).where(
-        commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value))
+        commands.c.state.in_(
+            (
+                CommandState.QUEUED.value,
+                CommandState.HALF_SIGNED.value,
+                CommandState.PUBLISHED.value,
+            )
+        )
     )
     busy = found(transaction, live, commands.c.meter_id, meter_ids)
     for cut in rows:

@@ -61,6 +61,7 @@ class Meter:
     mapped_at_ms: int
     feeder: str
     transformer: str
+    is_protected: int | None = None  # 0 or 1; None: the file does not say, so nothing changes
     old_roster_version: int | None = None  # of the agent it leaves: the first without the meter
 
 
@@ -183,13 +184,22 @@ def _meter(fields: Fields) -> Meter:
         mapped_at_ms=fields.day("mapped_on"),
         feeder=fields.name("feeder"),
         transformer=fields.name("transformer"),
+        is_protected=_yes_no(fields, "protected"),
         old_roster_version=fields.count("old_roster_version"),
     )
 
 
+def _yes_no(fields: Fields, name: str) -> int | None:
+    """1 for `yes`, 0 for `no`, None for an empty cell or no such column."""
+    value = fields.text(name)
+    if value not in ("yes", "no", ""):
+        fields.refuse(name, "is neither yes nor no")
+    return {"yes": 1, "no": 0}.get(value)
+
+
 _METER_COLUMNS = (
     *("account_id", "agent_id", "serial", "installed_at_ms", "mapped_at_ms"),
-    *("feeder", "transformer"),
+    *("feeder", "transformer", "is_protected"),
 )
 
 
@@ -209,6 +219,8 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
     for row in rows:
         values = {name: getattr(row, name) for name in _METER_COLUMNS}
         held = known.get(row.meter_id)
+        if row.is_protected is None:
+            values["is_protected"] = 0 if held is None else held.is_protected
         if row.installed_at_ms > job.now_ms:
             job.bad.add(row.line, "installed_on", row.meter_id, "was fitted in the future")
         if held is None:
@@ -222,7 +234,14 @@ def _store_meters(transaction: Connection, rows: Sequence[Meter], job: Job) -> N
         return
     _store_agents(transaction, {row.agent_id for row in rows})
     names = ("meter_id", *_METER_COLUMNS)
-    write(transaction, meters, ({name: getattr(row, name) for name in names} for row in fresh))
+    write(
+        transaction,
+        meters,
+        (
+            {name: getattr(row, name) for name in names} | {"is_protected": row.is_protected or 0}
+            for row in fresh
+        ),
+    )
     for some in batches(changed):
         transaction.execute(
             update(meters)
@@ -250,7 +269,13 @@ def _move(row: Meter, held: Found) -> list[Move]:
 def _under_way(transaction: Connection, meter_ids: Sequence[str]) -> set[str]:
     """Which meters have a command queued or live."""
     query = select(commands.c.meter_id).where(
-        commands.c.state.in_((CommandState.QUEUED.value, CommandState.PUBLISHED.value))
+        commands.c.state.in_(
+            (
+                CommandState.QUEUED.value,
+                CommandState.HALF_SIGNED.value,
+                CommandState.PUBLISHED.value,
+            )
+        )
     )
     return set(found(transaction, query, commands.c.meter_id, meter_ids))
 
@@ -284,7 +309,7 @@ _HOW: dict[Kind, _Import] = {
                 *("meter_id", "account_id", "agent_id", "installed_on", "mapped_on"),
                 *("feeder", "transformer"),
             ),
-            optional=("serial", "old_roster_version"),
+            optional=("serial", "old_roster_version", "protected"),
         ),
         make=_meter,
         store=_store_meters,

@@ -5,6 +5,7 @@ Rules kept here:
    agent's first before anybody's second. Withdrawals go first and are not counted.
  * A line goes by the time its commands were due. One whose meter is taken, by a live command it
    may not overtake or by a move, waits, and nobody waits behind it.
+ * Opens go last: an agent's only when no close of its waits and its window has room.
  * Nothing goes to an agent that never said hello: it would drop it.
  * I13: what is read is bounded by the agents and by what leaves, never by what waits: one agent's
    line of 100,000 costs no other turn anything (tests/cloud/test_at_scale.py counts it).
@@ -35,6 +36,7 @@ from cloud.store import Found
 from cloud.vocabulary import CommandState, JournalStanding
 from wire.vocabulary import Action
 
+OPENS_MAX = 64  # opens signed per sweep: what the guard looks at in one turn
 FILL_MAX = 2_048  # commands signed per turn: bounds one transaction to some tens of milliseconds
 
 _SOME_AGENTS = agents.c.agent_id.in_(bindparam("agent_ids", expanding=True))
@@ -74,6 +76,11 @@ def candidates(
     return found[:FILL_MAX]
 
 
+def opens(transaction: Connection, *, now_ms: int) -> Sequence[Found]:
+    """Queued opens whose turn it is, with the `room` that their agent has for them."""
+    return transaction.execute(_OPENS, {"now_ms": now_ms}).all()
+
+
 def _is_due(waiting: FromClause) -> ColumnElement[bool]:
     """It waits and its time has come."""
     return and_(
@@ -104,6 +111,7 @@ def _select_next(waiting: FromClause, column: ColumnElement[Any]) -> Select[tupl
         select(column)
         .where(_is_due(waiting))
         .where(~holds(waiting.c.action, Action.WITHDRAW))
+        .where(~holds(waiting.c.action, Action.OPEN))
         .where(~_is_moving(waiting))
         .where(~is_blocked)
         .order_by(waiting.c.due_at_ms, waiting.c.id)
@@ -198,6 +206,42 @@ def _select_withdrawals() -> Select[*tuple[Any, ...]]:
     )
 
 
+def _select_opens() -> Select[*tuple[Any, ...]]:
+    """Due opens of agents for which no close waits; a live command on the meter holds one back."""
+    found, close, standing = commands.alias(), commands.alias(), commands.alias()
+    held = commands.alias()
+    outstanding = (
+        select(func.count())
+        .select_from(held)
+        .where(held.c.agent_id == agents.c.agent_id)
+        .where(~holds(held.c.action, Action.WITHDRAW))
+        .where(
+            holds(held.c.state, CommandState.PUBLISHED)
+            | holds(held.c.state, CommandState.HALF_SIGNED)
+        )
+        .scalar_subquery()
+    )
+    close_waits = exists(
+        select(close.c.id)
+        .where(close.c.agent_id == found.c.agent_id)
+        .where(_is_due(close))
+        .where(holds(close.c.action, Action.CLOSE))
+    )
+    is_busy = exists(select(standing.c.id).where(outbox.is_standing(standing, found.c.meter_id)))
+    return (
+        _with_facts(found)
+        .add_columns((agents.c.window - outstanding).label("room"))
+        .where(_is_due(found))
+        .where(holds(found.c.action, Action.OPEN))
+        .where(~close_waits)
+        .where(~is_busy)
+        .where(~_is_moving(found))
+        .where(_HAS_JOURNAL)
+        .order_by(found.c.due_at_ms, found.c.id)
+        .limit(OPENS_MAX)
+    )
+
+
 def _with_facts(found: FromClause) -> Select[*tuple[Any, ...]]:
     """What fixing the bytes of a command needs, and the live command of its meter, if any."""
     standing = commands.alias()
@@ -218,3 +262,4 @@ _ROOMS_OF_ALL = _select_rooms(true())
 _ROOMS_OF_SOME = _select_rooms(_SOME_AGENTS)
 _LINES = _select_lines()
 _WITHDRAWALS = _select_withdrawals()
+_OPENS = _select_opens()

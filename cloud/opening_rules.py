@@ -18,6 +18,7 @@ from cloud.vocabulary import LockKind
 from wire.documents import EdgePolicy
 
 NOTICE_DAYS = 16  # 15 clear days lie between the day of service and the first lawful day
+TRIES_A_DAY = 3  # R14: each asks the guard for a signature of its own
 LIFE_MS = 300_000  # of an open; the wire allows 600,000
 SILENT_MS = 900_000  # an agent without a hello for so long refuses opens itself (R5)
 _UTC_OFFSET_BIAS_MINUTES = 720
@@ -48,6 +49,22 @@ class WaitReason(StrEnum):
     DWELL = "dwell"
     AGENT_SILENT = "agent_silent"
     METER_MOVES = "meter_moves"
+    TRIED_TODAY = "tried_today"
+
+
+class OpenReason(StrEnum):
+    """Why an open goes, or is asked after."""
+
+    ARREARS = "arrears_after_notice"
+    OUTCOME_UNKNOWN = "outcome_unknown"  # a read: nobody knows whether the open acted
+
+
+class UnsentReason(StrEnum):
+    """Why an open that the rules let go was not sent, or not yet; its proposal waits again."""
+
+    PACED = "paced"  # hour, day, feeder, transformer or agent has had its share
+    HELD = "held"  # a stop, missing payments or an old registry came before it was sent
+    UNANSWERED = "unanswered"  # the guard gave no word in 120 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +75,7 @@ class OpenSituation:
     account_id: str
     meter_id: str
     sum_paise: int  # what the notice demanded
-    owed_paise: int  # the fold of the account's entries
+    owed_paise: int  # the fold of the account's entries, less bills that are not due yet
     notice_served_at_ms: int
     proposed_at_ms: int
     has_payment_pending: bool  # a fact of the last 72 h that is not final
@@ -74,6 +91,7 @@ class OpenSituation:
     agent_heard_at_ms: int | None
     is_agent_suspended: bool
     is_meter_moving: bool
+    tries_today: int = 0  # opens signed for this proposal in 24 h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +119,12 @@ def conclude(
         now_ms: the engine's clock.
     """
     return OpenConclusion(
-        skips=tuple(_skips(situation, policy)), waits=tuple(_waits(situation, edge, now_ms))
+        skips=tuple(skips(situation, policy)), waits=tuple(_waits(situation, edge, now_ms))
     )
 
 
-def _skips(situation: OpenSituation, policy: Policy) -> list[SkipReason]:
+def skips(situation: OpenSituation, policy: Policy) -> list[SkipReason]:
+    """Everything that speaks against this open for good, whenever it is looked at."""
     speaks_against = {
         SkipReason.NOTHING_OWED: situation.owed_paise <= policy.tolerance_paise,
         # The notice named a sum; who owes less now is owed another notice.
@@ -135,6 +154,7 @@ def _waits(situation: OpenSituation, edge: EdgePolicy, now_ms: int) -> list[Wait
         WaitReason.DWELL: closed_at_ms is not None and now_ms - closed_at_ms < edge.dwell_ms,
         WaitReason.AGENT_SILENT: heard_at_ms is None or now_ms - heard_at_ms > SILENT_MS,
         WaitReason.METER_MOVES: situation.is_meter_moving,
+        WaitReason.TRIED_TODAY: situation.tries_today >= TRIES_A_DAY,
     }
     return [reason for reason, speaks in speaks_against.items() if speaks]
 

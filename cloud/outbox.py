@@ -4,6 +4,8 @@ Rules kept here:
  * R14: one live command per meter (the database enforces it). *Re-send* = the same bytes, it
    repairs lost messages. *Retry* = a new command under a new decision, spaced by the ladder.
  * A queued command has no counter and no bytes; its reason may go away, then it is dropped.
+ * R7: an open is half-signed first, and published only with the guard's signature: until then it
+   may be dropped like a queued one, or lapses when the guard does not answer.
  * A command ends by its final acknowledgement, else 120 s after it expired (lapsed), else when its
    agent restarted without it (void). A late acknowledgement is still taken as a fact.
  * I4: a command row names the decision that was committed with it.
@@ -50,6 +52,9 @@ class Event(StrEnum):
     """What can happen to a command."""
 
     FIXED = "fixed"  # counter, bytes and signature stored; published right after
+    ENGINE_SIGNED = "engine_signed"  # the same of an open: the guard's signature is awaited
+    COSIGNED = "cosigned"  # both signatures stored; published right after
+    GUARD_REFUSED = "guard_refused"
     REASON_GONE = "reason_gone"
     FINAL_ITEM = "final_item"
     TIME_UP = "time_up"
@@ -58,7 +63,12 @@ class Event(StrEnum):
 
 TRANSITIONS: dict[tuple[CommandState, Event], CommandState] = {
     (CommandState.QUEUED, Event.FIXED): CommandState.PUBLISHED,
+    (CommandState.QUEUED, Event.ENGINE_SIGNED): CommandState.HALF_SIGNED,
     (CommandState.QUEUED, Event.REASON_GONE): CommandState.DROPPED,
+    (CommandState.HALF_SIGNED, Event.COSIGNED): CommandState.PUBLISHED,
+    (CommandState.HALF_SIGNED, Event.GUARD_REFUSED): CommandState.DROPPED,
+    (CommandState.HALF_SIGNED, Event.REASON_GONE): CommandState.DROPPED,
+    (CommandState.HALF_SIGNED, Event.TIME_UP): CommandState.LAPSED,
     (CommandState.PUBLISHED, Event.FINAL_ITEM): CommandState.ACKNOWLEDGED,
     (CommandState.PUBLISHED, Event.TIME_UP): CommandState.LAPSED,
     (CommandState.PUBLISHED, Event.AGENT_RESTARTED): CommandState.VOID,
@@ -143,6 +153,7 @@ class Queued:
     episode_id: int | None
     decision: bytes
     due_at_ms: int
+    proposal_id: int | None = None  # of an open, and of what takes it back or asks after it
 
 
 def is_standing(live: FromClause, meter_id: ColumnElement[str]) -> ColumnElement[bool]:
@@ -226,6 +237,7 @@ def queue(transaction: Connection, wanted: Sequence[Queued], *, now_ms: int) -> 
                     "meter_id": one.meter_id,
                     "agent_id": one.agent_id,
                     "episode_id": one.episode_id,
+                    "proposal_id": one.proposal_id,
                     "decision": one.decision,
                     "state": CommandState.QUEUED.value,
                     "queued_at_ms": now_ms,
@@ -242,7 +254,7 @@ def standing(transaction: Connection, episode_ids: Sequence[int]) -> list[Found]
 
 
 def drop(transaction: Connection, row_ids: Sequence[int], *, now_ms: int) -> None:
-    """Drop queued commands whose reason went away."""
+    """Drop queued and half-signed commands whose reason went away."""
     rows: list[dict[str, object]] = [{"row_id": one, "ended_at_ms": now_ms} for one in row_ids]
     apply(transaction, Event.REASON_GONE, rows, columns=("ended_at_ms",))
 

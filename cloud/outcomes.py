@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, select, tuple_, update
 from cloud import outbox
 from cloud.acknowledgements import Arrived, JournalProgress
 from cloud.alarms import raise_alarm
+from cloud.opening_ends import TAKEN, EndedOpen
 from cloud.outbox import Event
 from cloud.schema import commands, episodes, meters
 from cloud.schema.columns import holds
@@ -33,7 +34,7 @@ _COMMANDS = (
     select(
         commands.c.id, commands.c.command_id, commands.c.action, commands.c.meter_id,
         commands.c.agent_id, commands.c.epoch, commands.c.sequence_ms,
-        commands.c.episode_id, commands.c.state, episodes.c.paid_at_ms,
+        commands.c.episode_id, commands.c.proposal_id, commands.c.state, episodes.c.paid_at_ms,
     )
     .outerjoin(episodes, episodes.c.id == commands.c.episode_id)
     .where(commands.c.command_id.in_(bindparam("command_ids", expanding=True)))
@@ -77,6 +78,7 @@ class Applied:
     armed_meters: list[str] = field(default_factory=list)
     paid_to_closed_ms: list[int] = field(default_factory=list)
     received_meters: list[str] = field(default_factory=list)
+    of_proposals: list[EndedOpen] = field(default_factory=list)  # `cloud.opening_ends` says what
 
 
 def apply_items(transaction: Connection, fresh: _Fresh, *, now_ms: int) -> Applied:
@@ -132,11 +134,14 @@ def _apply_finals(
             "reason": item.reason,
             "ended_at_ms": now_ms,
         }
+        if row.proposal_id is not None:
+            applied.of_proposals.append(EndedOpen(command=row, item=item))
         if item.outcome in CLOSED or item.outcome is Outcome.ARMED:
             succeeded.append(_success(row, item, now_ms))
             _note_success(row, item, applied, now_ms)
-        elif row.episode_id is not None:
-            applied.decide_again.add(row.episode_id)
+        else:
+            if row.episode_id is not None:
+                applied.decide_again.add(row.episode_id)
             _note_failure(transaction, row, item, now_ms)
     columns = ("outcome", "reason", "ended_at_ms")
     outbox.apply(transaction, Event.FINAL_ITEM, list(ended.values()), columns=columns)
@@ -206,6 +211,8 @@ def _fault(agent_id: str, item: CommandItem, row: Found) -> str | None:
     read_back = None if item.read_at_ms is None else item.after
     if item.outcome in CLOSED and (read_back is None or not read_back.output):
         return f"{item.outcome} without a closed read-back"
+    if item.outcome in TAKEN and (read_back is None or read_back.output):
+        return f"{item.outcome} without an open read-back"
     if item.outcome is Outcome.ARMED and (read_back is None or read_back.control_state != 2):
         return "armed without an armed read-back"
     return None
@@ -222,7 +229,7 @@ def _success(row: Found, item: CommandItem, now_ms: int) -> dict[str, object]:
 
 
 def _note_failure(transaction: Connection, row: Found, item: CommandItem, now_ms: int) -> None:
-    if item.outcome is Outcome.REFUSED_BY_METER:
+    if item.outcome is Outcome.REFUSED_BY_METER and row.episode_id is not None:
         transaction.execute(
             update(episodes)
             .where(episodes.c.id == row.episode_id)

@@ -5,6 +5,8 @@ Rules kept here:
    transaction that stores the bytes, which is the last one before publishing (I7).
  * R14: an agent holds at most its window of outstanding commands, withdrawals not counted; one live
    command per meter; what must wait stays queued, unsigned. Whose turn it is, `lines` says.
+ * R7: an open's bytes are fixed and signed like any other's, at the moment it would be sent; but it
+   stays here, half-signed, until the guard's signature stands beside ours (`cloud.cosigning`).
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, update
 
-from cloud import lines, outbox
+from cloud import lines, opening_rules, outbox
 from cloud.outbox import Event
 from cloud.schema import commands, meters
 from cloud.store import Found
@@ -82,18 +84,7 @@ def fill(
             "resend_at_ms", "sends",
         ),
     )  # fmt: skip
-    if fixed:
-        transaction.execute(
-            _RAISE_COUNTERS,
-            [
-                {
-                    "of_meter": row.meter_id,
-                    "new_epoch": signer.epoch,
-                    "new_sequence": values["sequence_ms"],
-                }
-                for row, (values, _) in zip(chosen, fixed, strict=True)
-            ],
-        )
+    _raise_counters(transaction, chosen, [values for values, _ in fixed], signer)
     return [outgoing for _, outgoing in fixed]
 
 
@@ -117,8 +108,52 @@ def _choose(candidates: Sequence[Found], rooms: dict[str, int]) -> tuple[list[Fo
     return chosen, overtaken
 
 
+def half_sign(transaction: Connection, signer: Signer, *, now_ms: int) -> int:
+    """Fix and sign the opens whose turn it is; how many. Nothing is published."""
+    room: dict[str, int] = {}
+    chosen: list[Found] = []
+    for row in lines.opens(transaction, now_ms=now_ms):
+        left = room.setdefault(row.agent_id, row.room)
+        if left > 0:
+            room[row.agent_id] = left - 1
+            chosen.append(row)
+    signed = [_signed(row, signer, opening_rules.LIFE_MS, now_ms) for row in chosen]
+    columns = ("command_id", "epoch", "sequence_ms", "expires_at_ms", "envelope")
+    outbox.apply(transaction, Event.ENGINE_SIGNED, signed, columns=columns)
+    _raise_counters(transaction, chosen, signed, signer)
+    return len(chosen)
+
+
+def _raise_counters(
+    transaction: Connection,
+    rows: Sequence[Found],
+    values: Sequence[dict[str, object]],
+    signer: Signer,
+) -> None:
+    if rows:
+        transaction.execute(
+            _RAISE_COUNTERS,
+            [
+                {
+                    "of_meter": row.meter_id,
+                    "new_epoch": signer.epoch,
+                    "new_sequence": one["sequence_ms"],
+                }
+                for row, one in zip(rows, values, strict=True)
+            ],
+        )
+
+
 def _fix(row: Found, signer: Signer, now_ms: int) -> tuple[dict[str, object], Outgoing]:
     """The values that make a queued row a published one, and the message."""
+    values = _signed(row, signer, outbox.LIFE_MS, now_ms)
+    topic = command_topic(AgentId(row.agent_id), MeterId(row.meter_id))
+    outgoing = Outgoing(topic=topic, payload=values["envelope"])  # type: ignore[arg-type]  # bytes
+    return values | {"resend_at_ms": now_ms + outbox.resend_delay_ms(0), "sends": 1}, outgoing
+
+
+def _signed(row: Found, signer: Signer, life_ms: int, now_ms: int) -> dict[str, object]:
+    """A queued command's counter, its exact bytes and our signature, as columns."""
     sequence = max(
         row.last_sequence + 1 if row.last_epoch == signer.epoch else 0,
         row.floor_sequence + 1 if row.floor_epoch == signer.epoch else 0,
@@ -132,21 +167,17 @@ def _fix(row: Found, signer: Signer, now_ms: int) -> tuple[dict[str, object], Ou
             meter=meter,
             epoch=signer.epoch,
             sequence_ms=sequence,
-            expires_at_ms=sequence + outbox.LIFE_MS,
+            expires_at_ms=sequence + life_ms,
             evidence=row.decision,
             manifest=None,
         )
     )
     name = MessageType.COMMAND.value
-    payload = envelope.seal(signer.installation, name, body, [signer.key])
-    values: dict[str, object] = {
+    return {
         "row_id": row.id,
         "command_id": envelope.digest(signer.installation, name, body)[:16],
         "epoch": signer.epoch,
         "sequence_ms": sequence,
-        "expires_at_ms": sequence + outbox.LIFE_MS,
-        "envelope": payload,
-        "resend_at_ms": now_ms + outbox.resend_delay_ms(0),
-        "sends": 1,
+        "expires_at_ms": sequence + life_ms,
+        "envelope": envelope.seal(signer.installation, name, body, [signer.key]),
     }
-    return values, Outgoing(topic=command_topic(agent, meter), payload=payload)

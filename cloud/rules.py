@@ -43,6 +43,8 @@ class Policy:
     off_max_ms: int
     report_age_max_ms: int  # an older report is confirmed by a person first
     quote_life_ms: int
+    disconnection_paise: int  # what a cut costs its consumer
+    reconnection_paise: int
 
     @property
     def digest(self) -> bytes:
@@ -58,6 +60,8 @@ MP_WEST_FIRST_PHASE = Policy(
     off_max_ms=180 * DAY_MS,
     report_age_max_ms=DAY_MS,
     quote_life_ms=DAY_MS,
+    disconnection_paise=0,
+    reconnection_paise=30_000,
 )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy
 from sqlalchemy import Connection, func, select
 
+from cloud import freezes
 from cloud.schema import (
     agents,
     alarms,
@@ -87,7 +88,9 @@ class LedgerLife:
     generation_ms: int
     epoch: int
     restored_at_ms: int | None
-    opens_frozen_since_ms: int | None
+    opens_frozen_since_ms: int | None  # by a restore
+    standing_stop_ms: int | None  # the highest stop, when no resume lifts it
+    standing_stop_note: str | None
     locks_wait_until_ms: int
 
 
@@ -216,10 +219,14 @@ def _alarms(connection: Connection, now_ms: int) -> tuple[AlarmCount, ...]:
 
 def _life(connection: Connection) -> LedgerLife:
     row = connection.execute(select(ledger)).one()
+    freeze = freezes.read(connection)
+    stands = freeze.stop.number_ms > freeze.resume.number_ms
     return LedgerLife(
         generation_ms=row.generation_ms,
         epoch=row.epoch,
         restored_at_ms=row.restored_at_ms,
         opens_frozen_since_ms=row.opens_frozen_since_ms,
+        standing_stop_ms=freeze.stop.number_ms if stands else None,
+        standing_stop_note=freeze.stop.note if stands else None,
         locks_wait_until_ms=row.locks_wait_until_ms,
     )

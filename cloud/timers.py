@@ -6,18 +6,33 @@ work, so that a second in which nothing is due costs one statement.
 
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, Connection, bindparam, exists, select
+from sqlalchemy import BindParameter, Connection, bindparam, exists, or_, select
 
 from cloud.outbox import IS_LIVE, IS_QUEUED, LAPSE_MS, NOT_OVERTAKEN
-from cloud.schema import commands, episodes, locks, moves, requests
+from cloud.schema import (
+    batches,
+    commands,
+    episodes,
+    freezes,
+    locks,
+    moves,
+    proposals,
+    requests,
+)
 from cloud.schema.columns import holds
 from cloud.tickets import TICKET_AFTER_MS
-from cloud.vocabulary import EpisodeState
+from cloud.vocabulary import BatchState, EpisodeState, ProposalState
+from wire.vocabulary import Action
 
 _NOW: BindParameter[int] = bindparam("now_ms")
 # In the order of the fields of `Due`, behind the first; a partial index answers each.
 _DUE = select(
-    exists(select(commands.c.id).where(IS_QUEUED).where(commands.c.due_at_ms <= _NOW)),
+    exists(
+        select(commands.c.id)
+        .where(IS_QUEUED)
+        .where(commands.c.due_at_ms <= _NOW)
+        .where(~holds(commands.c.action, Action.OPEN))
+    ),
     exists(
         select(commands.c.id)
         .where(IS_LIVE)
@@ -38,6 +53,18 @@ _DUE = select(
         .where(episodes.c.paid_at_ms <= _NOW - TICKET_AFTER_MS)
     ),
     exists(select(moves.c.id).where(moves.c.released_at_ms.is_(None))),
+    exists(select(freezes.c.id)),
+    or_(
+        exists(
+            select(batches.c.id).where(
+                or_(
+                    holds(batches.c.state, BatchState.CANARY),
+                    holds(batches.c.state, BatchState.FLOWING),
+                )
+            )
+        ),
+        exists(select(proposals.c.id).where(holds(proposals.c.state, ProposalState.SENT))),
+    ),
 )
 
 
@@ -53,6 +80,8 @@ class Due:
     requests: bool = False
     dark_too_long: bool = False
     moves: bool = False
+    freezes: bool = False  # there were stops: somebody may not have been told of the newest
+    opens: bool = False  # a batch may flow, or an open that was sent has not ended
 
 
 NOT_LOOKED = Due()

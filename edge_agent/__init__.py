@@ -6,7 +6,8 @@ order:
 
 * `agent`: the one control flow; what the rim calls, and what it must do
 * `settings`: what an agent is told once, and what it hands back
-* `roster`: the meters it answers for
+* `roster`: the meters it answers for, as commissioning wrote them down
+* `held_roster`: the same, as enrol signed them since
 * `greeting`: hello and welcome: time, floor, trust, stop; nothing moves before them
 * `clock`: what time it can be (pure)
 * `verification`: whether a genuine command may be carried out (pure)
@@ -15,9 +16,12 @@ order:
 * `facts`: what journal, clock, roster and registry say about one command
 * `unfinished`: commands without outcome, one queue per meter
 * `relay`: the door to relays, and the steps of one operation
+* `documents`: stop, resume, manifest and roster, kept before anything follows
 * `filing`: the numbered items on their way to the engine
 * `journal`: what is written down before anything moves
 * `command_rows`: the rows of the journal that speak of commands and meters
+* `manifest_rows`: its rows that speak of manifests
+* `roster_rows`: its rows that speak of the roster
 * `journal_file`: its files, in use and put aside
 * `journal_schema`: its tables and the invariants they enforce
 * `host`: the asynchronous rim: link, agent and door

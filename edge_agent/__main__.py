@@ -101,6 +101,8 @@ def show(configuration: Path) -> None:
         f", lifted {standing.lifted_ms}: opens {'frozen' if standing.is_stopped else 'allowed'}"
     )
     print(f"running     {standing.running_ms} ms")
+    signed = f"version {standing.roster_version}, signed" if standing.roster_version else "the file"
+    print(f"roster      {signed}")
     for meter, epoch, sequence_ms in journal.commands.counters():
         print(f"counter     {meter} {epoch}/{sequence_ms}")
     journal.close()

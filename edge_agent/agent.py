@@ -12,21 +12,23 @@ delivered, `begin` with the operations that ask to act, `finish` with their resu
 """
 
 from collections import Counter as Tally
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
 from edge_agent.commands import Commands
+from edge_agent.documents import Documents
 from edge_agent.facts import FactSources
 from edge_agent.filing import Filing
 from edge_agent.greeting import Greeting
+from edge_agent.held_roster import HeldRoster
 from edge_agent.journal import RUNNING_SAVED_MS, TRIM_MAX, InvariantBroken, Journal
 from edge_agent.relay import AskToAct, RelayResult
 from edge_agent.roster import Roster
 from edge_agent.settings import AgentSettings, Effects, Outgoing
 from wire.checking import Checked, Delivered, Junk, check
-from wire.documents import Resume, Stop
+from wire.documents import Manifest, Resume, Stop
+from wire.documents import Roster as SignedRoster
 from wire.envelope import MalformedError
 from wire.fields import CommandId, MeterId
 from wire.messages import AlarmItem, Command, Filed, Welcome
@@ -39,7 +41,6 @@ TRIM_PAUSE_MS = 1_000  # between two full portions, so that commands are not kep
 ALARM_PERIOD_MS = 3_600_000  # the same alarm at most once an hour: nobody floods the journal (I13)
 ANEW_PERIOD_MS = 60_000  # journals put aside, at most one a minute
 BOOT_STEP_BYTES = 4  # a restored disk must not reach the boot it lost (docs/decisions/0008)
-UNJUDGED_MAX = 16  # stops and resumes that arrived before any time was known
 
 _TURNS = {
     MessageType.TRUST.value: 0,
@@ -64,31 +65,34 @@ class Agent:
     ) -> None:
         self.settings = settings
         self.journal = journal
-        self._roster = roster
+        self._commissioned = roster
         self._elapsed_ms = elapsed_ms
         self._new_id = new_id
         self.junk: Tally[str] = Tally()  # one word per check of `wire.checking`
         self._alarmed_ms: dict[str, int] = {}
-        self._unjudged: deque[Delivered] = deque(maxlen=UNJUDGED_MAX)
         self._trim_at_ms = elapsed_ms()
         self._anew_at_ms = elapsed_ms()
         self._is_over = False
         self._begin_life({})
 
-    def _begin_life(self, running: dict[MeterId, CommandId]) -> None:
+    def _begin_life(
+        self, running: dict[MeterId, CommandId], unjudged: Iterable[Delivered] = ()
+    ) -> None:
         standing = self.journal.standing
+        roster = HeldRoster(self.journal, self._commissioned)
         self._greeting = Greeting(
-            self.settings, self.journal, self._roster, self._elapsed_ms, self._new_id
+            self.settings, self.journal, roster, self._elapsed_ms, self._new_id
         )
         with self.journal.transaction(standing.running_ms):
             step = 1 + int.from_bytes(self._new_id(BOOT_STEP_BYTES), "big")
             self.journal.change(boot=standing.boot + step)
         installation = self._greeting.ring.installation
         self._filing = Filing(self.settings, self.journal, installation)
+        self._documents = Documents(self.journal, self._greeting, roster, unjudged)
         facts = FactSources(
             journal=self.journal,
             greeting=self._greeting,
-            roster=self._roster,
+            roster=roster,
             window=self.settings.window,
         )
         self._commands = Commands(self.journal, self._greeting, facts, running)
@@ -213,10 +217,12 @@ class Agent:
             self._take_welcome(checked, message)
         elif isinstance(message, Filed):
             self._take_filed(message)
-        elif isinstance(message, Stop | Resume):
-            self._take_stop_or_resume(message, delivered)
+        elif isinstance(message, Stop | Resume | Manifest | SignedRoster):
+            alarm = self._documents.take(checked, delivered)
+            if alarm is not None:
+                self._alarm(alarm)
         else:
-            self.junk["type"] += 1  # reserved for later agents, or not meant for any agent
+            self.junk["type"] += 1  # not meant for any agent
 
     def _take_trust(self, delivered: Delivered) -> None:
         try:
@@ -245,8 +251,7 @@ class Agent:
         self._filing.start_over()
         if greeting.is_welcomed and not was_welcomed:
             self._commands.first_welcome()
-            unjudged, self._unjudged = self._unjudged, deque(maxlen=UNJUDGED_MAX)
-            self._take_all(unjudged)
+            self._take_all(self._documents.unjudged())
 
     def _take_filed(self, filed: Filed) -> None:
         standing = self.journal.standing
@@ -262,17 +267,6 @@ class Agent:
         running_ms = self._greeting.running_ms()
         if not self._filing.mark(through, head, running_ms, self._elapsed_ms()):
             self._alarm("history_forked")
-
-    def _take_stop_or_resume(self, message: Stop | Resume, delivered: Delivered) -> None:
-        if self._greeting.latest_ms() is None:
-            self._unjudged.append(delivered)
-            return
-        if isinstance(message, Stop):
-            is_believed, code = self._greeting.take_stop(message), "stop_from_future"
-        else:
-            is_believed, code = self._greeting.take_resume(message), "resume_from_future"
-        if not is_believed:
-            self._alarm(code)
 
     # Time
 
@@ -336,7 +330,7 @@ class Agent:
         self._anew_at_ms = now_ms + ANEW_PERIOD_MS
         running = self._commands.unfinished.running
         self.journal = self.journal.start_anew(self._new_id)
-        self._begin_life(running)
+        self._begin_life(running, self._documents.unjudged())
         self._greeting.connected()
         return self.due()
 

@@ -11,6 +11,8 @@ Rules kept here (docs/protocol.md, "Caps"; R2):
 from wire.documents import EdgePolicy, OpenWindow
 
 CAP_PERIOD_MS = 86_400_000  # of running time
+# Of running time, from the row of a manifest: time for people to see what agents hold (R10).
+COOL_OFF_MS = 900_000
 REACHED_PERIOD_MS = 7 * 86_400_000  # of running time
 _UTC_OFFSET_BIAS_MINUTES = 720  # the policy's offset is written + 720, so that it is never negative
 _MINUTE_MS = 60_000

@@ -27,6 +27,7 @@ class Step:
     attempt: int = 1
     body: bytes | None = None
     item: int | None = None
+    manifest: bytes | None = None  # what allowed an open that is about to move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,10 @@ class CommandRows:
         """Add one step of a command."""
         self._execute(
             "INSERT INTO steps (command_id, step, attempt, meter, action, at_ms, running_ms, body,"
-            " item, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " item, expires_at_ms, manifest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 step.command_id, step.step, step.attempt, step.meter, step.action, step.at_ms,
-                running_ms, step.body, step.item, step.expires_at_ms,
+                running_ms, step.body, step.item, step.expires_at_ms, step.manifest,
             ),
         )  # fmt: skip
 
@@ -126,10 +127,10 @@ class CommandRows:
         return None if row is None or row[0] == _NEVER else row[0]
 
     def opens_since(self, running_ms: int, meter: MeterId) -> tuple[int, int]:
-        """(of the agent, of the meter): opens that were about to move behind `running_ms`."""
+        """(of the agent, of the meter): opens and disarms about to move behind `running_ms`."""
         row = self._execute(
             "SELECT count(*), coalesce(sum(meter = ?), 0) FROM steps"
-            " WHERE step = 'actuating' AND action = 'open' AND running_ms > ?",
+            " WHERE step = 'actuating' AND action IN ('open', 'disarm') AND running_ms > ?",
             (meter, running_ms),
         ).fetchone()
         return row[0], row[1]

@@ -7,6 +7,7 @@ Rules kept here (docs/protocol.md, "command"; R3, R14):
  * A higher counter ends a lower one that is only `received`; what is `actuating` is waited for.
  * A withdrawal ends everything below it that has not acted; if something has, it waits for that and
    says `too_late` with what was read back.
+ * Guarded and unguarded ask nothing of a relay: they end in the transaction that accepts them.
  * Immediately before the ACTION: expired, stop and caps, superseded, withdrawn are asked again.
  * After a restart: received closes go on, received opens are refused `restarted`; what was acting
    acts at most once more, after it was read back, and never an open (I6).
@@ -24,8 +25,9 @@ from edge_agent.facts import FactSources
 from edge_agent.greeting import Greeting
 from edge_agent.journal import InvariantBroken, Journal
 from edge_agent.relay import AskToAct, RelayResult
-from edge_agent.unfinished import ATTEMPTS_MAX, Pending, Unfinished
+from edge_agent.unfinished import ATTEMPTS_MAX, MOVEMENTS, Pending, Unfinished
 from edge_agent.verification import (
+    CAPPED,
     Accept,
     AlreadyFinished,
     NotNow,
@@ -42,7 +44,6 @@ from wire.messages import Command, CommandItem, ReceivedItem, RelayReading
 from wire.vocabulary import Action, Outcome, RefusalReason
 
 INTERIM_AFTER_MS = 5_000  # the engine re-sends after 5 s; the interim word ends that
-_MOVEMENTS = frozenset({Action.CLOSE, Action.OPEN})
 
 
 class Commands:
@@ -124,8 +125,14 @@ class Commands:
             self._withdraw(pending, lower)
             return
         for one in lower:
-            if one.command.action in _MOVEMENTS and not one.is_acting:
+            if one.command.action in MOVEMENTS and not one.is_acting:
                 self._end(one, Outcome.SUPERSEDED)
+        if command.action == Action.GUARDED:
+            self._journal.rosters.guard(command.meter)
+            self._end(pending, Outcome.SET)
+        elif command.action == Action.UNGUARDED:
+            self._journal.rosters.unguard(command.meter)
+            self._end(pending, Outcome.SET)
 
     def _withdraw(self, pending: Pending, lower: list[Pending]) -> None:
         meant = [one for one in lower if one.command.action != Action.WITHDRAW]
@@ -140,7 +147,7 @@ class Commands:
     def first_welcome(self) -> None:
         """This boot may act now: opens that only were received have waited too long."""
         for one in tuple(self.unfinished):
-            if one.is_restarted and not one.is_acting and one.command.action == Action.OPEN:
+            if one.is_restarted and not one.is_acting and one.command.action in CAPPED:
                 self._end(one, Outcome.REFUSED, RefusalReason.RESTARTED)
 
     # The ACTION
@@ -174,8 +181,8 @@ class Commands:
                 return (Outcome.WITHDRAWN if is_withdrawn else Outcome.SUPERSEDED), None
         # Without a time nothing can be shown to be alive.
         reason = RefusalReason.EXPIRED if time is None else expiry_refusal(command, time)
-        if reason is None and time is not None and command.action == Action.OPEN:
-            facts = self._facts.of_opening(command.meter)
+        if reason is None and time is not None and command.action in CAPPED:
+            facts = self._facts.of_opening(command)
             if pending.is_restarted or facts is None:
                 reason = RefusalReason.RESTARTED
             else:
@@ -186,7 +193,7 @@ class Commands:
         at_ms = max(self._now_ms(), pending.received_at_ms)
         attempt = pending.attempts + 1
         row = _row("actuating", pending.command_id, pending.command, at_ms)
-        self._write(replace(row, attempt=attempt))
+        self._write(replace(row, attempt=attempt, manifest=pending.command.manifest))
         self.unfinished.update(
             replace(pending, acted_at_ms=at_ms, attempts=attempt, is_restarted=False)
         )
@@ -204,7 +211,7 @@ class Commands:
 
     def _finish(self, pending: Pending, result: RelayResult, running_ms: int) -> None:
         command = pending.command
-        if command.action == Action.CLOSE and pending.is_acting:
+        if command.action in (Action.CLOSE, Action.ARM) and pending.is_acting:
             self._rows.note_closed(command.meter, running_ms)
         outcome = result.outcome or Outcome.UNKNOWN
         if command.action == Action.WITHDRAW:

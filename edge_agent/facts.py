@@ -1,6 +1,7 @@
 """What journal, clock, roster and registry say about one command, gathered for the pure rules.
 
-Rule kept here: what only opens are asked for is looked up for opens only; closes never wait for it.
+Rule kept here: what only opens and disarms are asked for is looked up for them only; closes never
+wait for it.
 """
 
 from dataclasses import dataclass
@@ -8,13 +9,12 @@ from typing import cast
 
 from edge_agent.caps import CAP_PERIOD_MS, REACHED_PERIOD_MS
 from edge_agent.greeting import Greeting
+from edge_agent.held_roster import HeldRoster
 from edge_agent.journal import Journal
-from edge_agent.roster import Roster
-from edge_agent.verification import CommandFacts, OpeningFacts
+from edge_agent.verification import CAPPED, CommandFacts, OpeningFacts
 from wire.checking import Checked
-from wire.fields import CommandId, MeterId
+from wire.fields import CommandId
 from wire.messages import Command
-from wire.vocabulary import Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class FactSources:
 
     journal: Journal
     greeting: Greeting
-    roster: Roster
+    roster: HeldRoster
     window: int
 
     def of_command(self, checked: Checked, command_id: CommandId, outstanding: int) -> CommandFacts:
@@ -31,7 +31,6 @@ class FactSources:
         command = cast("Command", checked.message)
         rows = self.journal.commands
         known = rows.known(command_id)
-        is_open = command.action == Action.OPEN
         return CommandFacts(
             time=self.greeting.time(),
             finished_item=None if known is None else known.item,
@@ -42,17 +41,22 @@ class FactSources:
             floor=self.journal.standing.floor,
             highest=rows.highest(command.meter),
             is_meter_known=command.meter in self.roster.meters,
+            is_guarded=self.journal.rosters.is_guarded(command.meter),
             roles=checked.roles,
-            opening=self.of_opening(command.meter) if is_open else None,
+            opening=self.of_opening(command) if command.action in CAPPED else None,
         )
 
-    def of_opening(self, meter: MeterId) -> OpeningFacts | None:
+    def of_opening(self, command: Command) -> OpeningFacts | None:
         """What step 18 looks at; None while no registry is held."""
         registry = self.greeting.authorities.registry
         if registry is None:
             return None
+        meter, manifest_id = command.meter, command.manifest
         running_ms = self.greeting.running_ms()
         rows = self.journal.commands
+        manifest = None
+        if manifest_id is not None:
+            manifest = self.journal.manifests.facts(manifest_id, meter, running_ms)
         closed_ms = rows.closed_ms(meter)
         agent_opens, meter_opens = rows.opens_since(running_ms - CAP_PERIOD_MS, meter)
         entry = self.roster.meters.get(meter)
@@ -68,4 +72,5 @@ class FactSources:
             meter_opens=meter_opens,
             agent_opens=agent_opens,
             reached=rows.reached_since(running_ms - REACHED_PERIOD_MS),
+            manifest=manifest,
         )

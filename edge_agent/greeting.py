@@ -1,13 +1,12 @@
 """Hello and welcome, and what they bring: time, floor, trust, stop. Nothing moves before them.
 
-Rules kept here (docs/protocol.md, "Before anything moves"; R5, R9, R12, R13):
+Rules kept here (docs/protocol.md, "Before anything moves"; R5, R12, R13):
  * A hello after every start and connection, then every 10 min +- 20 %; unanswered ones after 5, 15
    and 45 s, then the broker is left: it may be up and swallow.
  * A welcome counts only for one of the last 3 nonces of this boot, and each nonce once.
  * Floor, stop and generation are stored before anything is done with them; the floor only rises,
    and one that is not the signing key's epoch, or an hour ahead, is not believed.
  * Trust documents are stored before they are used; an expired registry stops opens, never closes.
- * A stop or resume from the future is not believed: it could never be lifted again.
 Every method that writes takes part in the caller's transaction.
 """
 
@@ -16,13 +15,11 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from edge_agent.clock import Clock, TimeReading, TimeView
+from edge_agent.held_roster import HeldRoster
 from edge_agent.journal import Journal
-from edge_agent.roster import Roster
 from edge_agent.settings import PROTOCOL, AgentSettings, Outgoing
-from edge_agent.verification import FUTURE_MAX_MS
 from wire.checking import Checked
 from wire.decoding import decode_trust, encode
-from wire.documents import Resume, Stop
 from wire.envelope import seal
 from wire.fields import CommandId
 from wire.messages import UNFINISHED_MAX, Counter, Hello, Welcome
@@ -66,7 +63,7 @@ class Greeting:
         self,
         settings: AgentSettings,
         journal: Journal,
-        roster: Roster,
+        roster: HeldRoster,
         elapsed_ms: Callable[[], int],
         new_id: Callable[[int], bytes],
     ) -> None:
@@ -152,6 +149,11 @@ class Greeting:
     def hello_is_due(self) -> bool:
         """Whether the time for a hello has come."""
         return self.next_hello_ms is not None and self.elapsed_ms() >= self.next_hello_ms
+
+    def say_hello(self) -> None:
+        """What a hello shows has changed; one that waits for its answer is followed by another."""
+        if self.next_hello_ms is not None and not self._unanswered:
+            self.next_hello_ms = self.elapsed_ms()
 
     def after_hello(self) -> bool:
         """Plan the next one; True when three went unanswered and the broker should be left."""
@@ -255,23 +257,3 @@ class Greeting:
             self._journal.change(first_root=found.first_root, trust=stored)
             self.authorities, self.ring = found, found.keyring()
         return None
-
-    def take_stop(self, stop: Stop) -> bool:
-        """Freeze opens; False: its number is from the future and is not believed."""
-        if self._is_from_future(stop.number_ms):
-            return False
-        if stop.number_ms > self._journal.standing.stop_ms:
-            self._journal.change(stop_ms=stop.number_ms)
-        return True
-
-    def take_resume(self, resume: Resume) -> bool:
-        """Lift stops up to its number; False: from the future, not believed."""
-        if self._is_from_future(resume.lifts_ms):
-            return False
-        if resume.lifts_ms > self._journal.standing.lifted_ms:
-            self._journal.change(lifted_ms=resume.lifts_ms)
-        return True
-
-    def _is_from_future(self, number_ms: int) -> bool:
-        latest_ms = self.latest_ms()
-        return latest_ms is None or number_ms > latest_ms + FUTURE_MAX_MS

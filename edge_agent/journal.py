@@ -23,7 +23,9 @@ from sqlite_utils import Database, Migrations
 
 from edge_agent.command_rows import CommandRows
 from edge_agent.journal_file import remove, remove_oldest_retired, successor, synced
-from edge_agent.journal_schema import TABLES_1
+from edge_agent.journal_schema import TABLES_1, TABLES_2
+from edge_agent.manifest_rows import ManifestRows
+from edge_agent.roster_rows import RosterRows
 from wire.chain import first_head, next_head
 from wire.decoding import encode
 from wire.fields import AgentId, JournalId
@@ -44,6 +46,13 @@ _migrations = Migrations("edge_agent.journal")
 def first_tables(database: Database) -> None:
     """Create the tables of version 1."""
     for statement in TABLES_1:
+        database.conn.execute(statement)
+
+
+@_migrations()
+def second_tables(database: Database) -> None:
+    """Create what version 2 added."""
+    for statement in TABLES_2:
         database.conn.execute(statement)
 
 
@@ -73,6 +82,7 @@ class Standing:
     filed: int
     first_root: bytes
     trust: bytes
+    roster_version: int
 
     @property
     def floor(self) -> Counter:
@@ -88,7 +98,7 @@ class Standing:
 # What a successor takes over from a journal put aside. Not running_ms: its caps count as used up.
 _INHERITED = (
     "generation_ms", "floor_epoch", "floor_sequence_ms", "stop_ms", "lifted_ms",
-    "welcome_stop_ms", "first_root", "trust",
+    "welcome_stop_ms", "first_root", "trust", "roster_version",
 )  # fmt: skip
 
 
@@ -101,6 +111,8 @@ class Journal:
         self._lock = lock
         self._execute = connection.execute
         self.commands = CommandRows(connection)
+        self.manifests = ManifestRows(connection)
+        self.rosters = RosterRows(connection)
         self._load()
 
     @classmethod
@@ -239,6 +251,7 @@ class Journal:
         A command that has not expired stays, with everything behind it: its stored refusal is
         what keeps a replay from being judged anew (I6).
         """
+        self.manifests.trim(self.standing.running_ms - RETENTION_MS)
         aged = self._execute(
             "SELECT max(through) FROM filings WHERE running_ms <= ?", (running_ms - RETENTION_MS,)
         ).fetchone()[0]
@@ -288,6 +301,7 @@ class Journal:
                 "INSERT INTO meters (meter, epoch, sequence_ms) VALUES (?, ?, ?)",
                 self.commands.counters(),
             )
+            self.rosters.hand_on(connection)
         if self._path is None or target is None:
             self.close()
             return Journal(connection, None, None)

@@ -5,7 +5,7 @@ what is removed is a filed prefix behind a checkpoint. The triggers say so to an
 opens the file, ours included.
 """
 
-# Version 1. A later change is one more list, applied by the next migration, never an edit here.
+# Version 1. A later change is one more list, applied by the next migration, never an edit of one.
 TABLES_1 = (
     """
 -- The one row of what this agent is and believes. I7: floor, generation, boot, running time, stop
@@ -152,5 +152,78 @@ CREATE TABLE filings (
     through INTEGER PRIMARY KEY,
     running_ms INTEGER NOT NULL
 ) STRICT
+""",
+)
+
+# Version 2: manifests, rosters, disarm, guarded meters.
+TABLES_2 = (
+    """
+-- R10: every manifest this agent answered. The cool-off counts from `running_ms`, which nothing
+-- changes; the row outlives the manifest, so that the same bytes are answered once.
+CREATE TABLE manifests (
+    manifest BLOB PRIMARY KEY CHECK (length(manifest) = 16),
+    refused TEXT,  -- the reason; NULL: held
+    running_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+""",
+    """
+CREATE TRIGGER manifests_are_not_changed BEFORE UPDATE ON manifests
+BEGIN SELECT RAISE(ABORT, 'I3: a journal is only added to'); END
+""",
+    """
+-- 3,024,000,000 ms: 35 days.
+CREATE TRIGGER manifests_stay BEFORE DELETE ON manifests
+WHEN OLD.running_ms > (SELECT running_ms FROM standing) - 3024000000
+BEGIN SELECT RAISE(ABORT, 'I3: what a manifest was answered is kept for 35 days'); END
+""",
+    """
+CREATE TABLE manifest_meters (
+    manifest BLOB NOT NULL REFERENCES manifests (manifest),
+    meter TEXT NOT NULL,
+    PRIMARY KEY (manifest, meter)
+) STRICT, WITHOUT ROWID
+""",
+    """
+CREATE TRIGGER manifest_meters_are_not_changed BEFORE UPDATE ON manifest_meters
+BEGIN SELECT RAISE(ABORT, 'I3: a journal is only added to'); END
+""",
+    "ALTER TABLE steps ADD COLUMN manifest BLOB",  # of `actuating`: what it was allowed by
+    """
+-- R10: each meter once per manifest, counted before its relay is told to move.
+CREATE UNIQUE INDEX steps_of_manifests ON steps (manifest, meter)
+WHERE step = 'actuating' AND manifest IS NOT NULL
+""",
+    # I7: 0 while the commissioning file is in force.
+    "ALTER TABLE standing ADD COLUMN roster_version INTEGER NOT NULL DEFAULT 0",
+    """
+CREATE TRIGGER roster_only_rises BEFORE UPDATE ON standing
+WHEN NEW.roster_version < OLD.roster_version
+BEGIN SELECT RAISE(ABORT, 'I7: the version of a roster only rises'); END
+""",
+    """
+-- R11: the whole list of version `standing.roster_version`, as enrol signed it.
+CREATE TABLE roster (
+    meter TEXT PRIMARY KEY,
+    serial TEXT NOT NULL,
+    flags INTEGER NOT NULL,
+    invocation INTEGER,
+    line TEXT NOT NULL
+) STRICT, WITHOUT ROWID
+""",
+    """
+-- R11: protected once is protected until enrol and guard say otherwise, also if the meter leaves
+-- the roster and comes back.
+CREATE TABLE protected_meters (meter TEXT PRIMARY KEY) STRICT, WITHOUT ROWID
+""",
+    "DROP INDEX steps_opens",
+    """
+-- R2, R15: a disarm counts like an open: a consumer may press the button just before it.
+CREATE INDEX steps_capped ON steps (running_ms, meter)
+WHERE step = 'actuating' AND action IN ('open', 'disarm')
+""",
+    """
+-- R20: meters whose closes need the guard too.
+CREATE TABLE guarded_meters (meter TEXT PRIMARY KEY) STRICT, WITHOUT ROWID
 """,
 )

@@ -3,7 +3,8 @@
 `operate` is a generator: it yields what it wants of the world (a reading, a movement, a pause,
 leave to act) and is sent the answer, so that the asynchronous host and a synchronous simulation run
 the same steps. Rules kept here:
- * A relay that already is as asked is not told to move.
+ * A relay that already is as asked is not told to move; one that cannot be armed, or is not armed
+   and so cannot be disarmed, is refused (R15).
  * Between the first reading and the ACTION stands `AskToAct`: the agent looks once more whether the
    command may still act, and journals `actuating` (I5).
  * A meter's "success" is not a moved contact: an outcome is what was read back (I8).
@@ -18,7 +19,7 @@ from typing import Protocol
 
 from wire.fields import CommandId, MeterId
 from wire.messages import RelayReading
-from wire.vocabulary import Action, Outcome
+from wire.vocabulary import Action, Outcome, RefusalReason
 
 READ_TRIES = 3
 READ_TRIES_WITHIN_MS = 90_000
@@ -28,7 +29,9 @@ SETTLE_BY_ITSELF_MS = 45_000  # modes 5 and 6: the meter closes itself within 30
 POLL_FIRST_MS = 100
 POLL_CAP_MS = 5_000  # doubled up to here: at most 15 readings within 45 s
 _ARMS = frozenset({1, 3})
+_METHODS = {Action.ARM: Action.CLOSE, Action.DISARM: Action.OPEN}  # what the door is asked for
 _CLOSES_BY_ITSELF = frozenset({5, 6})
+_TOWARDS_SUPPLY = frozenset({Action.CLOSE, Action.ARM})
 _DISCONNECTED, _CONNECTED, _READY = 0, 1, 2  # control_state of class 70
 
 
@@ -60,7 +63,7 @@ class RelayJob:
 
     command_id: CommandId
     meter: MeterId
-    action: Action  # close, open or read
+    action: Action  # close, arm, open, disarm or read
     was_acting: bool = False  # a crash fell between `actuating` and its outcome
     may_move: bool = True  # False: it acted twice already, so it is only read back
 
@@ -84,7 +87,10 @@ class ReadRelay:
 
 @dataclass(frozen=True, slots=True)
 class MoveRelay:
-    """Wants the ACTION; answered by None (the meter said success), `NoAnswer` or `MeterRefused`."""
+    """Wants the ACTION, close or open.
+
+    Answered by None (the meter said success), `NoAnswer` or `MeterRefused`.
+    """
 
     action: Action
 
@@ -144,6 +150,9 @@ def operate(job: RelayJob, elapsed_ms: Callable[[], int]) -> Steps:
         already = already_there(job.action, first)
         if already is not None:
             return _result(job, already, before=first, after=first)
+        refused = refusal_of(job.action, first)
+        if refused is not None:
+            return _result(job, Outcome.REFUSED, reason=refused.value, before=first)
     leave = yield AskToAct(job.command_id, first)
     if not isinstance(leave, Leave) or not leave.is_given:
         return _result(job, None)
@@ -151,7 +160,7 @@ def operate(job: RelayJob, elapsed_ms: Callable[[], int]) -> Steps:
 
 
 def _act(job: RelayJob, before: RelayReading, elapsed_ms: Callable[[], int]) -> Steps:
-    answer = yield MoveRelay(job.action)
+    answer = yield MoveRelay(_METHODS.get(job.action, job.action))
     back = yield ReadRelay()
     after = back if isinstance(back, RelayReading) else None
     if isinstance(answer, MeterRefused):
@@ -171,7 +180,9 @@ def _act(job: RelayJob, before: RelayReading, elapsed_ms: Callable[[], int]) -> 
 def already_there(action: Action, reading: RelayReading) -> Outcome | None:
     """The outcome without an ACTION, if the relay rests where it is wanted."""
     is_armed = reading.control_state == _READY and reading.control_mode in _ARMS
-    if action is Action.CLOSE:
+    if action is Action.ARM and reading.control_mode not in _ARMS:
+        return None  # refused, however it rests: what is promised to be armed must be able to
+    if action in _TOWARDS_SUPPLY:
         if reading.output and reading.control_state == _CONNECTED:
             return Outcome.ALREADY_CLOSED
         return Outcome.ARMED if is_armed and not reading.output else None
@@ -180,21 +191,36 @@ def already_there(action: Action, reading: RelayReading) -> Outcome | None:
     return Outcome.ALREADY_OPEN if is_open else None
 
 
+def refusal_of(action: Action, reading: RelayReading) -> RefusalReason | None:
+    """Why the relay, read before the ACTION, cannot be told to do this."""
+    if action is Action.ARM and reading.control_mode not in _ARMS:
+        return RefusalReason.MODE_CANNOT_ARM
+    is_armed = reading.control_state == _READY and not reading.output
+    if action is Action.DISARM and not is_armed:
+        return RefusalReason.RELAY_CLOSED
+    return None
+
+
 def moved_to(action: Action, reading: RelayReading | None) -> Outcome | None:
     """What a reading behind the ACTION proves; the contact decides, not the control state."""
     if reading is None:
         return None
-    if action is Action.CLOSE:
+    if action in _TOWARDS_SUPPLY:
         if reading.output:
-            return Outcome.CLOSED
+            # Somebody pressed the button meanwhile: an arm by itself closes nothing.
+            return Outcome.CLOSED if action is Action.CLOSE else Outcome.ALREADY_CLOSED
         return Outcome.ARMED if reading.control_state == _READY else None
+    if action is Action.DISARM:
+        # The contact was open before: only the control state can show that it is disarmed.
+        is_disarmed = not reading.output and reading.control_state == _DISCONNECTED
+        return Outcome.DISARMED if is_disarmed else None
     is_open = not reading.output and reading.control_state != _READY
     return Outcome.OPENED if is_open else None
 
 
 def _is_settled(action: Action, reading: RelayReading) -> bool:
     """Whether contact and control state agree on where the action leads."""
-    if action is Action.OPEN:
+    if action not in _TOWARDS_SUPPLY:
         return not reading.output and reading.control_state == _DISCONNECTED
     if reading.control_state == _READY and not reading.output:
         return reading.control_mode not in _CLOSES_BY_ITSELF
@@ -234,7 +260,7 @@ def _settled(
 
 def _settle_limit_ms(action: Action, reading: RelayReading | None) -> int:
     waits = reading is not None and reading.control_mode in _CLOSES_BY_ITSELF
-    return SETTLE_BY_ITSELF_MS if waits and action is Action.CLOSE else SETTLE_MS
+    return SETTLE_BY_ITSELF_MS if waits and action in _TOWARDS_SUPPLY else SETTLE_MS
 
 
 def _result(

@@ -1,10 +1,12 @@
 """The meters an agent answers for, from a local file: pure parsing, one row per meter.
 
 Rules kept here: ids obey the wire's grammar; a meter stands in the list once; an unknown flag is an
-error, because the word it stands for could be `protected`.
+error, because the word it stands for could be `protected`. A file may begin with `# version N`:
+the engine then sees in the hello which file is in place.
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +17,7 @@ from wire.topics import is_id
 COLUMNS = ("meter", "serial", "flags", "line")
 PROTECTED = "protected"
 NO_RELAY = "no_relay"
+_VERSION = re.compile(r"# version ([1-9][0-9]{0,14})")
 METERS_MAX = 10_000  # ten times the largest concentrator; more is a wrong file
 
 
@@ -40,19 +43,24 @@ class Roster:
     meters: Mapping[MeterId, RosterMeter]
 
 
-def parse_roster(text: str, *, version: int = 0) -> Roster:
-    """Read `meter,serial,flags,line` rows; flags are words separated by blanks.
+def parse_roster(text: str) -> Roster:
+    """Read `meter,serial,flags,line` rows behind an optional line `# version N` (else 0).
+
+    Flags are words separated by blanks.
 
     Raises:
         RosterError: with the row's number, what stands there and what to write instead.
     """
-    rows = list(csv.reader(text.splitlines()))
+    lines = text.splitlines()
+    above = 1 if lines and lines[0].startswith("#") else 0
+    version = _version(lines[0]) if above else 0
+    rows = list(csv.reader(lines[above:]))
     if not rows or tuple(rows[0]) != COLUMNS:
         raise RosterError(f"the first row must be {','.join(COLUMNS)}")
     if len(rows) - 1 > METERS_MAX:
         raise RosterError(f"{len(rows) - 1} meters; one agent takes at most {METERS_MAX}")
     meters: dict[MeterId, RosterMeter] = {}
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in enumerate(rows[1:], 2 + above):
         if not row:
             continue
         meter, entry = _entry(number, row)
@@ -60,6 +68,13 @@ def parse_roster(text: str, *, version: int = 0) -> Roster:
             raise RosterError(f"row {number}: meter {meter} stands above already: remove one")
         meters[meter] = entry
     return Roster(version=version, meters=MappingProxyType(meters))
+
+
+def _version(line: str) -> int:
+    found = _VERSION.fullmatch(line)
+    if found is None:
+        raise RosterError(f"the first line {line!r} is neither the columns nor `# version N`")
+    return int(found[1])
 
 
 def _entry(number: int, row: list[str]) -> tuple[MeterId, RosterMeter]:

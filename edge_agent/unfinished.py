@@ -13,6 +13,7 @@ from wire.fields import CommandId, MeterId
 from wire.messages import Command, Counter
 from wire.vocabulary import Action
 
+MOVEMENTS = frozenset({Action.CLOSE, Action.ARM, Action.OPEN, Action.DISARM})
 ATTEMPTS_MAX = 2  # one, and one more after a crash if the relay has not moved
 
 
@@ -40,7 +41,7 @@ class Pending:
 
     def job(self) -> RelayJob:
         """The operation that brings its outcome; a withdrawal that came too late reads."""
-        is_movement = self.command.action in (Action.CLOSE, Action.OPEN)
+        is_movement = self.command.action in MOVEMENTS
         return RelayJob(
             command_id=self.command_id,
             meter=self.command.meter,

@@ -10,7 +10,7 @@ Steps 1 to 7 (`wire.checking`) have said that the message is genuine and ours. R
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edge_agent.caps import agent_limit, is_journal_young, is_within_windows
+from edge_agent.caps import COOL_OFF_MS, agent_limit, is_journal_young, is_within_windows
 from edge_agent.clock import CLOSE_WELCOME_MAX_AGE_MS, OPEN_WELCOME_MAX_AGE_MS, TimeView
 from wire.documents import EdgePolicy
 from wire.messages import Command, Counter
@@ -25,7 +25,9 @@ from wire.vocabulary import (
 )
 
 FUTURE_MAX_MS = 60_000  # how far a sequence may be ahead of the latest time
-IMPLEMENTED = frozenset({Action.CLOSE, Action.OPEN, Action.READ, Action.WITHDRAW})
+CAPPED = frozenset({Action.OPEN, Action.DISARM})  # whose number a day is limited (R2, R15)
+_ACTIONS = frozenset(Action)
+_GUARDABLE = frozenset({Action.CLOSE, Action.ARM})
 
 
 class NotNowReason(StrEnum):
@@ -75,8 +77,18 @@ Verdict = NotNow | AlreadyFinished | InProgress | Refusal | Accept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFacts:
+    """What a manifest that this agent holds says of one meter."""
+
+    held_for_ms: int  # of running time
+    expires_at_ms: int
+    names_meter: bool
+    is_used: bool  # this meter was about to be opened under it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpeningFacts:
-    """What only an open asks for."""
+    """What only an open or a disarm asks for."""
 
     registry_version: int
     registry_expires_at_ms: int
@@ -89,6 +101,7 @@ class OpeningFacts:
     meter_opens: int  # in the last 24 h of running time
     agent_opens: int
     reached: int  # meters this agent read in the last 7 days of running time
+    manifest: ManifestFacts | None  # the one the command names, if it is held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +117,9 @@ class CommandFacts:
     floor: Counter
     highest: Counter | None
     is_meter_known: bool
+    is_guarded: bool  # closes of this meter need the guard too
     roles: frozenset[Role]
-    opening: OpeningFacts | None  # None for everything but an open
+    opening: OpeningFacts | None  # None for everything but opens and disarms
 
 
 def verify(command: Command, facts: CommandFacts) -> Verdict:
@@ -150,11 +164,15 @@ def _refusal_of_content(
     """Steps 15 to 18: meter, action, keys, and the rules on opens."""
     if not facts.is_meter_known:
         return RefusalReason.UNKNOWN_METER
-    if command.action not in IMPLEMENTED:
+    if command.action not in _ACTIONS:
         return RefusalReason.UNKNOWN_ACTION
-    if command.action in TWO_KEY_ACTIONS and Role.GUARD not in facts.roles:
-        return RefusalReason.MISSING_GUARD
-    if command.action != Action.OPEN:
+    if Role.GUARD not in facts.roles:
+        if command.action in TWO_KEY_ACTIONS:
+            return RefusalReason.MISSING_GUARD
+        # A stolen engine key closes what people work on (R20).
+        if command.action in _GUARDABLE and facts.is_guarded:
+            return RefusalReason.GUARDED
+    if command.action not in CAPPED:
         return None
     if facts.opening is None:  # an open judged without its facts must never pass
         return RefusalReason.TRUST_EXPIRED
@@ -168,7 +186,6 @@ def expiry_refusal(command: Command, time: TimeView) -> RefusalReason | None:
 
 def opening_refusal(command: Command, facts: OpeningFacts, time: TimeView) -> RefusalReason | None:
     """Step 18; asked again immediately before the relay is told to move."""
-    policy = facts.policy
     if time.latest_ms >= facts.registry_expires_at_ms:
         return RefusalReason.TRUST_EXPIRED
     if facts.registry_version < facts.welcome_trust_version:
@@ -177,24 +194,46 @@ def opening_refusal(command: Command, facts: OpeningFacts, time: TimeView) -> Re
         return RefusalReason.CLOCK_UNTRUSTED
     if facts.is_stopped:
         return RefusalReason.STOP
+    if command.action == Action.OPEN:
+        reason = _hardship_refusal(facts, time)
+        if reason is not None:
+            return reason
+    return _cap_refusal(command, facts, time)
+
+
+def _hardship_refusal(facts: OpeningFacts, time: TimeView) -> RefusalReason | None:
+    """What guards those who have supply; an armed relay gives none, so a disarm is not asked."""
     if facts.is_protected:
         return RefusalReason.PROTECTED
-    if not is_within_windows(policy, time.earliest_ms, time.latest_ms):
+    if not is_within_windows(facts.policy, time.earliest_ms, time.latest_ms):
         return RefusalReason.WINDOW
-    if facts.since_close_ms is not None and facts.since_close_ms < policy.dwell_ms:
+    if facts.since_close_ms is not None and facts.since_close_ms < facts.policy.dwell_ms:
         return RefusalReason.DWELL
-    return _cap_refusal(command, facts)
+    return None
 
 
-def _cap_refusal(command: Command, facts: OpeningFacts) -> RefusalReason | None:
+def _cap_refusal(command: Command, facts: OpeningFacts, time: TimeView) -> RefusalReason | None:
     is_young = is_journal_young(facts.running_ms)
     if is_young or facts.meter_opens >= facts.policy.per_meter_opens:
         return RefusalReason.CAP_METER
     if command.manifest is not None:
-        return RefusalReason.MANIFEST_UNKNOWN  # this agent holds none yet
+        return _manifest_refusal(facts.manifest, time)
     if facts.agent_opens >= agent_limit(facts.policy, facts.reached):
         return RefusalReason.CAP_AGENT
     return None
+
+
+def _manifest_refusal(manifest: ManifestFacts | None, time: TimeView) -> RefusalReason | None:
+    """Two approvers lift the agent's cap, and nothing else (R10)."""
+    if manifest is None:
+        return RefusalReason.MANIFEST_UNKNOWN
+    if manifest.held_for_ms < COOL_OFF_MS:
+        return RefusalReason.MANIFEST_COOLING
+    if time.latest_ms >= manifest.expires_at_ms:
+        return RefusalReason.MANIFEST_EXPIRED
+    if not manifest.names_meter:
+        return RefusalReason.METER_NOT_IN_MANIFEST
+    return RefusalReason.MANIFEST_USED if manifest.is_used else None
 
 
 def counter_of(command: Command) -> Counter:
@@ -204,4 +243,4 @@ def counter_of(command: Command) -> Counter:
 
 def _life_max_ms(action: str) -> int:
     # An action nobody knows is refused for that two steps later; until then it lives as a close.
-    return LIFE_MAX_MS[Action(action)] if action in set(Action) else CLOSE_LIFE_MAX_MS
+    return LIFE_MAX_MS[Action(action)] if action in _ACTIONS else CLOSE_LIFE_MAX_MS

@@ -203,4 +203,7 @@ def agent_subscriptions(agent: AgentId) -> tuple[str, ...]:
 
 def engine_subscriptions() -> tuple[str, ...]:
     """What an engine that holds every shard listens to."""
-    return ("payment/+/+", "watermark/+", "hello/+/+", "acknowledgement/+/+")
+    return (
+        *("payment/+/+", "watermark/+", "hello/+/+", "acknowledgement/+/+"),
+        *(MessageType.STOP.value, MessageType.RESUME.value),
+    )

@@ -15,7 +15,7 @@ READ_BACK: dict[str, tuple[bool, int | None]] = {
     "already_closed": (True, None),
     "opened": (False, None),
     "already_open": (False, None),
-    "disarmed": (False, None),
+    "disarmed": (False, 0),
     "armed": (False, 2),
 }
 

@@ -1,19 +1,21 @@
-"""A root or registry document on its way between its signers: the body, and the signatures so far.
+"""A document of several signers on its way between them: the body, and the signatures so far.
 
 Rules kept here: a draft is one JSON file, so it can travel on any medium; its body never changes,
 each holder adds a signature; a signature that does not verify is refused when the draft is read.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from wire import envelope
 from wire.decoding import decode_body, encode
-from wire.documents import Registry, Root
+from wire.documents import Registry, Resume, Root
 from wire.envelope import MalformedError, Signature
 from wire.fields import InstallationId
 from wire.keys import SigningKey
+from wire.topics import MessageType
 from wire.trust import REGISTRY_TYPE, ROOT_TYPE
 
 FORMAT = "relight-draft-1"
@@ -28,6 +30,15 @@ class DocumentKind(StrEnum):
 
     ROOT = ROOT_TYPE
     REGISTRY = REGISTRY_TYPE
+    RESUME = MessageType.RESUME.value
+
+
+Document = Root | Registry | Resume
+_BODIES: Mapping[DocumentKind, type[Document]] = {
+    DocumentKind.ROOT: Root,
+    DocumentKind.REGISTRY: Registry,
+    DocumentKind.RESUME: Resume,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +56,9 @@ class Draft:
         return envelope.digest(self.installation, self.kind.value, self.body)
 
     @property
-    def document(self) -> Root | Registry:
+    def document(self) -> Document:
         """The body as values."""
-        if self.kind is DocumentKind.ROOT:
-            return decode_body(Root, self.body)
-        return decode_body(Registry, self.body)
+        return decode_body(_BODIES[self.kind], self.body)
 
     def envelope(self) -> bytes:
         """The document with the signatures it has.
@@ -58,13 +67,13 @@ class Draft:
             DraftError: nobody has signed it.
         """
         if not self.signatures:
-            raise DraftError(f"nobody has signed this {self.kind}: see `relight keys sign`")
+            raise DraftError(f"nobody has signed this {self.kind}")
         return envelope.pack(self.body, self.signatures)
 
 
-def draft_of(document: Root | Registry, installation: InstallationId) -> Draft:
+def draft_of(document: Document, installation: InstallationId) -> Draft:
     """A document nobody has signed yet."""
-    kind = DocumentKind.ROOT if isinstance(document, Root) else DocumentKind.REGISTRY
+    kind = next(kind for kind, body in _BODIES.items() if isinstance(document, body))
     return Draft(kind=kind, installation=installation, body=encode(document))
 
 
@@ -118,5 +127,5 @@ def from_json(text: str) -> Draft:
         )
         _ = draft.document
     except (KeyError, TypeError, ValueError, MalformedError) as error:
-        raise DraftError(f"no draft of a root or registry: {error}") from None
+        raise DraftError(f"no draft of a root, registry or resume: {error}") from None
     return draft

@@ -1,20 +1,31 @@
-"""A root or registry in words: what a holder reads, aloud if need be, before signing."""
+"""A draft in words: what a holder reads, aloud if need be, before signing."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
 
 from cloud.spelling import ist
-from wire.documents import EdgePolicy, Registry, RegistryKey, Root
+from wire.documents import EdgePolicy, Registry, RegistryKey, Resume, Root
 from wire.keys import key_id
 
 _EPOCH = date(1970, 1, 1)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def in_words(document: Root | Registry) -> str:
+def in_words(document: Root | Registry | Resume) -> str:
     """The whole document, one fact a line."""
-    lines = _root(document) if isinstance(document, Root) else _registry(document)
+    match document:
+        case Root():
+            lines = _root(document)
+        case Registry():
+            lines = _registry(document)
+        case Resume():
+            lines = _resume(document)
     return "\n".join(lines)
+
+
+def _resume(resume: Resume) -> Iterator[str]:
+    yield f"resume: lifts every stop up to {resume.lifts_ms} of {ist(resume.lifts_ms)}"
+    yield f"note: {resume.note}"
 
 
 def _root(root: Root) -> Iterator[str]:

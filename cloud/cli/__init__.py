@@ -5,6 +5,9 @@
 * `status`: what is stuck and why, and how fast the rest is
 * `tickets`: what crews have to do
 * `requests`: a person's acts, which the engine weighs
+* `batches`: intended opens: proposed, looked at, cancelled
+* `person_keys`: how a person hands a command their key
+* `freezes`: every open stopped by one person, let go on by two
 * `backup`: the ledger's copies, made and put back
 * `ceremony`: keys and trust documents for production: created, signed, rotated, revoked
 * `agents`: agents enrolled: tokens out, identities signed

@@ -11,11 +11,14 @@ import click
 from cloud.cli.agents import agents
 from cloud.cli.audit import audit
 from cloud.cli.backup import backup, restore
+from cloud.cli.batches import batch, opens
 from cloud.cli.ceremony import COMMANDS as CEREMONY
 from cloud.cli.demo import run_demo
 from cloud.cli.doctor import doctor
+from cloud.cli.freezes import resume, stop
 from cloud.cli.guard import guard
 from cloud.cli.installation import (
+    APPROVERS,
     DESK,
     DOCTOR,
     ENGINE,
@@ -89,6 +92,8 @@ def keys_development(
         intakes={INTAKE: intake_scope(signed, is_polled=is_polled)},
         guards=(GUARD,),
         agents=agents,
+        approvers=APPROVERS,
+        stops=(DESK,),
     )
     with told():
         pin = make_development_keys(plan, now_ms=clock_ms(), random_bytes=secrets.token_bytes)
@@ -234,10 +239,14 @@ for command in (
     ticket,
     lock,
     agent,
+    opens,
+    batch,
     guard,
     backup,
     restore,
     doctor,
+    stop,
+    resume,
 ):
     main.add_command(command)
 

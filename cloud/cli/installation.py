@@ -31,6 +31,7 @@ INTAKE = "INTAKE-1"
 LIVE_READER = "LIVE-1"
 DESK = "DESK-1"
 DOCTOR = "DOCTOR-1"
+APPROVERS = ("APPROVER-A", "APPROVER-B")
 PROVIDER = "RAZORPAY"
 
 
@@ -94,6 +95,8 @@ def make_development_installation(
         intakes={INTAKE: intake_scope(plan.signed, is_polled=plan.is_polled)},
         guards=(GUARD,),
         agents=plan.agents,
+        approvers=APPROVERS,
+        stops=(DESK,),
     )
     check_keys(keys)
     now = datetime.fromtimestamp(now_ms / 1_000, UTC)

@@ -55,6 +55,8 @@ class KeyPlan:
     intakes: Mapping[str, tuple[str, ...]]
     guards: Sequence[str]
     agents: Sequence[str]
+    approvers: Sequence[str] = ()
+    stops: Sequence[str] = ()  # who can freeze, and nothing else
 
 
 class KeysExistError(ValueError):
@@ -75,7 +77,8 @@ def check_keys(plan: KeyPlan) -> tuple[str, ...]:
     # The keys too: after a crash in the middle there may be keys, trusted elsewhere, and no root.
     if any((plan.folder / one).exists() for one in ("root-1", "keys")):
         raise KeysExistError(f"{plan.folder} holds keys already: choose another folder")
-    names = ("ROOT", "ENROL", *plan.engines, *plan.intakes, *plan.guards, *plan.agents)
+    parties = (*plan.engines, *plan.intakes, *plan.guards, *plan.agents)
+    names = ("ROOT", "ENROL", *parties, *plan.approvers, *plan.stops)
     for place, name in enumerate(names):
         if not is_id(name):
             raise KeyNameError(f"{name!r} is no id: use 1 to 32 of A-Z, 0-9 and -, not first a -")
@@ -158,6 +161,8 @@ def _registry(plan: KeyPlan, made: Mapping[str, SigningKey], now_ms: int) -> Reg
             *(entry(name, Role.ENGINE, epoch=FIRST_EPOCH) for name in plan.engines),
             *(entry(name, Role.GUARD) for name in plan.guards),
             *(entry(name, Role.INTAKE, scope) for name, scope in plan.intakes.items()),
+            *(entry(name, Role.APPROVER) for name in plan.approvers),
+            *(entry(name, Role.STOP) for name in plan.stops),
         ),
         policy=DEVELOPMENT_POLICY,
     )

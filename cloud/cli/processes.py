@@ -20,6 +20,7 @@ import uvloop
 
 from cloud.alarms import tell_ledger
 from cloud.configuration import NO_RAZORPAY, ConfigurationError, Installation
+from cloud.cosigning import AskGuard, GuardStore, nobody_answers
 from cloud.engine import Engine, EngineSettings
 from cloud.engine_process import EngineProcess
 from cloud.guard import store as guard_store
@@ -99,6 +100,7 @@ def make_engine(installation: Installation) -> MadeEngine:
             authorities=authorities,
             identities=believed.identities,
             policy=MP_WEST_FIRST_PHASE,
+            ask_guard=_guard_of(installation),
         ),
         store,
         Live(
@@ -110,6 +112,11 @@ def make_engine(installation: Installation) -> MadeEngine:
     settings = installation.link_settings(section.name, engine_subscriptions())
     link = Link(settings, randomness=random.Random())  # noqa: S311  # jitter only
     return MadeEngine(engine, link, trust)
+
+
+def _guard_of(installation: Installation) -> AskGuard:
+    section = installation.configuration.guard
+    return nobody_answers if section is None else GuardStore(installation.at(section.store))
 
 
 def run_engine(installation: Installation) -> None:

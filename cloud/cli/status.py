@@ -204,7 +204,11 @@ def _standing(found: Status) -> list[str]:
     if life.locks_wait_until_ms > found.at_ms:
         lines.append(f"locks wait until {ist(life.locks_wait_until_ms)[:19]}")
     if life.opens_frozen_since_ms is not None:
-        lines.append(f"opens frozen since {ist(life.opens_frozen_since_ms)[:19]}")
+        lines.append(f"opens frozen since {ist(life.opens_frozen_since_ms)[:19]} by the restore")
+    if life.standing_stop_ms is not None:
+        since = ist(life.standing_stop_ms)[:19]
+        named = f"{life.standing_stop_ms} ({life.standing_stop_note})"
+        lines.append(f"opens frozen since {since} by stop {named}")
     return [
         f"locks: {locks or 'none'}",
         tickets,

@@ -120,6 +120,25 @@ commands = Table(
     ),
     Index("commands_of_episode", "episode_id"),
     Index(
+        "commands_of_proposal",
+        "proposal_id",
+        sqlite_where=text("proposal_id IS NOT NULL"),
+        postgresql_where=text("proposal_id IS NOT NULL"),
+    ),
+    Index(
+        "opens_by_time",  # the caps count them; closes are not in it
+        "queued_at_ms",
+        sqlite_where=text("action = 'open'"),
+        postgresql_where=text("action = 'open'"),
+    ),
+    Index(
+        "queued_opens",
+        "due_at_ms",
+        "id",
+        sqlite_where=text("state = 'queued' AND action = 'open'"),
+        postgresql_where=text("state = 'queued' AND action = 'open'"),
+    ),
+    Index(
         "half_signed_commands",
         "id",
         sqlite_where=text("state = 'half_signed'"),

@@ -53,6 +53,8 @@ agents = Table(
     Column("software", Text, nullable=False, server_default=text("''")),
     number("trust_version", default=0),
     number("roster_version", default=0),
+    number("stop_ms", default=0),  # R9: the highest stop and resume its last hello showed
+    number("lifted_ms", default=0),
     number("generation_ms", default=0),  # of the ledger it last believed (R13)
     sqlite_strict=True,
 )
@@ -95,6 +97,7 @@ meters = Table(
     number("mapped_at_ms"),  # since when this meter measures this account
     words("feeder"),
     words("transformer"),
+    number("is_protected", default=0),  # I11: nobody's supply is taken away here
     # I7: counters only rise; `last` is the newest allocated or believed (R4).
     number("last_epoch", default=0),
     number("last_sequence", default=0),
@@ -107,6 +110,8 @@ meters = Table(
     number("view_number", default=0),
     Index("meters_of_account", "account_id"),
     Index("meters_of_agent", "agent_id"),
+    Index("meters_of_feeder", "feeder"),
+    Index("meters_of_transformer", "transformer"),
     sqlite_strict=True,
 )
 

@@ -113,6 +113,13 @@ payment_items = Table(
         postgresql_where=text("verdict IN ('stored', 'misposted')"),
     ),
     Index("items_of_payment", "provider", "payment_id"),
+    Index(
+        "doubtful_items",  # money that is known of and stands nowhere yet: nobody is cut meanwhile
+        "account_hint",
+        "stored_at_ms",
+        sqlite_where=text("verdict IN ('quarantined', 'misposted')"),
+        postgresql_where=text("verdict IN ('quarantined', 'misposted')"),
+    ),
     sqlite_strict=True,
 )
 

@@ -32,6 +32,12 @@ batches = Table(
     CheckConstraint("total > 0", name="batch_is_not_empty"),
     UniqueConstraint("batch"),
     one_of("state", BatchState),
+    Index(
+        "flowing_batches",  # whether any open may go at all: looked at each second
+        "id",
+        sqlite_where=text("state IN ('canary', 'flowing')"),
+        postgresql_where=text("state IN ('canary', 'flowing')"),
+    ),
     sqlite_strict=True,
 )
 
@@ -47,7 +53,7 @@ proposals = Table(
     number("notice_served_at_ms"),
     words("notice_proof"),
     words("state"),
-    words("reasons"),  # space-separated words: why it was skipped, quarantined or failed
+    words("reasons"),  # space-separated words: why it waits, was skipped, quarantined or failed
     number("is_canary", default=0),
     number("changed_at_ms"),
     CheckConstraint("sum_paise > 0", name="sum_is_positive"),
@@ -60,6 +66,13 @@ proposals = Table(
         postgresql_where=text("state IN ('proposed', 'sent', 'quarantined')"),
     ),
     Index("proposals_of_batch", "batch_id", "state"),
+    Index(
+        "sent_proposals",  # their commands are looked after each second
+        "state",
+        "id",
+        sqlite_where=text("state = 'sent'"),
+        postgresql_where=text("state = 'sent'"),
+    ),
     sqlite_strict=True,
 )
 

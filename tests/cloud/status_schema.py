@@ -68,6 +68,8 @@ SCHEMA: dict[str, Any] = {
         "epoch": NUMBER,
         "restored_at_ms": MAYBE,
         "opens_frozen_since_ms": MAYBE,
+        "standing_stop_ms": MAYBE,
+        "standing_stop_note": (str, type(None)),
         "locks_wait_until_ms": NUMBER,
     },
 }

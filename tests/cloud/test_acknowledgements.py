@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from cloud.engine import FILED_EVERY_MS
+from cloud.answers import FILED_EVERY_MS
 from cloud.schema import agents, filed_items, journals
 from tests.cloud.agent_by_hand import AgentByHand
 from tests.cloud.engine_world import World, filed, sent

@@ -17,6 +17,10 @@ class EngineOfWords:
     def __init__(self) -> None:
         self.locked_for = 0
         self.handled: list[str] = []
+        self.connections = 0
+
+    def connected(self) -> None:
+        self.connections += 1
 
     def turn(
         self, deliveries: Sequence[Delivery], *, now_ms: int, is_busy: bool = False
@@ -36,6 +40,7 @@ class LinkOfOneBatch:
 
     def __init__(self, batch: Sequence[Delivery]) -> None:
         self.connected = True
+        self.connection_number = 1
         self.batch = list(batch)
         self.acknowledged: list[str] = []
         self.sent: list[str] = []
@@ -61,6 +66,7 @@ class LinkOfOneBatch:
 
     async def next_connection(self, after: int) -> int:
         self.connected = True
+        self.connection_number += 1
         return after + 1
 
     async def stop(self) -> None:
@@ -101,3 +107,9 @@ async def test_what_a_session_kept_is_answered_when_the_answers_can_be_published
     """mosquitto delivers a session's backlog before SUBACK, and a link publishes only behind it."""
     link = await served(EngineOfWords(), ["kept"], connected=False)
     assert link.sent == ["answer/kept"]
+
+
+async def test_engine_hears_of_each_new_connection_once():
+    engine = EngineOfWords()
+    await served(engine, ["kept"], connected=False)
+    assert engine.connections == 1

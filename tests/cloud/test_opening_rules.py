@@ -71,6 +71,7 @@ WAITS = {
     WaitReason.DWELL: {"closed_at_ms": NOON - 59_999},
     WaitReason.AGENT_SILENT: {"agent_heard_at_ms": NOON - 15 * MINUTE - 1},
     WaitReason.METER_MOVES: {"is_meter_moving": True},
+    WaitReason.TRIED_TODAY: {"tries_today": 3},
 }
 
 

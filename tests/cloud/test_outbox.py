@@ -15,6 +15,9 @@ from wire.vocabulary import Action, Outcome, PaymentKind
 
 COLUMNS = {
     Event.FIXED: {"sends": 1},
+    Event.ENGINE_SIGNED: {"sends": 0},
+    Event.COSIGNED: {"sends": 1},
+    Event.GUARD_REFUSED: {"ended_at_ms": 5},
     Event.REASON_GONE: {"ended_at_ms": 5},
     Event.FINAL_ITEM: {"outcome": "closed", "ended_at_ms": 5},
     Event.TIME_UP: {"ended_at_ms": 5},

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from cloud.cli.status import as_object, frame, render
-from cloud.schema import agents, crew_tickets, episodes, journals, ledger, locks
+from cloud.schema import agents, commands, crew_tickets, episodes, journals, ledger, locks
 from cloud.status import Status, read_status
 from cloud.status_stuck import STUCK_SHOWN
 from cloud.vocabulary import LockKind
@@ -188,6 +188,12 @@ def test_funnel_forgets_what_is_older_than_an_hour(busy: World):
     assert {one.p50_ms for one in found.funnel.steps} == {None}
 
 
+def test_money_that_goes_back_is_not_counted_as_reported(busy: World):
+    before = status(busy).funnel.steps[:2]
+    busy.pay(busy.item(kind=PaymentKind.REFUNDED, amount_paise=1))
+    assert [one.count for one in status(busy).funnel.steps[:2]] == [one.count for one in before]
+
+
 def test_armed_is_told_apart_from_closed(world: World):
     """I8."""
     agent = world.agents["AG-1"]
@@ -219,6 +225,13 @@ def test_backlog_tells_due_later_and_published_apart_and_the_worst_agent(busy: W
         ("AG-1", 0),
     ]
     assert found.worst_agents[0].heard_at_ms is None
+
+
+def test_withdrawal_is_due_since_ever_and_is_not_the_oldest(busy: World):
+    queued = update(commands).where(commands.c.state == "queued")
+    busy.execute(queued.values(action="withdraw", due_at_ms=0))
+    found = status(busy).backlog
+    assert (found.queued_due, found.oldest_due_at_ms) == (1, None)
 
 
 @pytest.mark.parametrize(

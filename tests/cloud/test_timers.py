@@ -8,7 +8,7 @@ from sqlalchemy import event, insert
 
 from cloud import timers
 from cloud.outbox import LADDER_MS, LAPSE_MS, LIFE_MS, RESEND_AFTER_MS
-from cloud.schema import locks, moves, requests
+from cloud.schema import batches, freezes, locks, moves, requests
 from cloud.tickets import TICKET_AFTER_MS
 from tests.cloud.engine_world import SECOND_MS, World, sent
 from wire.vocabulary import Outcome
@@ -22,6 +22,8 @@ WAITS_MS = {
     "pending_locks": 0,
     "moves": 0,
     "requests": 0,
+    "freezes": 0,
+    "opens": 0,
 }
 
 
@@ -51,6 +53,17 @@ def ask(world: World) -> None:
     world.execute(insert(requests), row | {"asked_at_ms": world.now_ms})
 
 
+def stop(world: World) -> None:
+    row = {"kind": "stop", "number_ms": world.now_ms, "note": "", "envelope": b"stop"}
+    world.execute(insert(freezes), row | {"taken_at_ms": world.now_ms})
+
+
+def propose(world: World) -> None:
+    row = {"batch": b"b" * 16, "requester": "V. Rao", "reason": "arrears", "total": 1}
+    row |= {"digest": b"", "proposed_at_ms": world.now_ms, "expires_at_ms": world.now_ms + 1}
+    world.execute(insert(batches), row | {"state": "canary", "state_at_ms": world.now_ms})
+
+
 ACTS: dict[str, Callable[[World], object]] = {
     "commands_wait": fail_a_close,
     "resends": World.pay,
@@ -59,6 +72,8 @@ ACTS: dict[str, Callable[[World], object]] = {
     "pending_locks": place,
     "moves": move,
     "requests": ask,
+    "freezes": stop,
+    "opens": propose,
 }
 
 

@@ -56,7 +56,7 @@ from wire.messages import (
 )
 from wire.topics import MessageType, command_topic, directed_topic
 from wire.trust import Key, Keyring
-from wire.vocabulary import JournalVerdict, Role
+from wire.vocabulary import TWO_KEY_ACTIONS, JournalVerdict, Role
 
 
 class Ids:
@@ -228,7 +228,9 @@ class World(Relays):
         return Command(**{**values, **changes})  # type: ignore[arg-type]
 
     def command(self, action: str, meter: str = "M-1", **changes: object) -> Delivered:
-        signers = changes.pop("signers", (ENGINE, GUARD) if action == "open" else (ENGINE,))
+        signers = changes.pop(
+            "signers", (ENGINE, GUARD) if action in TWO_KEY_ACTIONS else (ENGINE,)
+        )
         return self.signed(self.body(action, meter, **changes), *signers)  # type: ignore[misc]
 
     def signed(self, body: Command, *signers: SigningKey) -> Delivered:

@@ -23,6 +23,7 @@ def key(number: int) -> SigningKey:
 
 
 ROOT, ENGINE, GUARD, STOPPER, ANNA, BALA, AGENT_KEY, STRANGER, NEXT_ENGINE = map(key, range(1, 10))
+ENROL = key(10)
 
 POLICY = EdgePolicy(
     per_mille=20,
@@ -98,6 +99,7 @@ def registry(
             registry_key(ENGINE, Role.ENGINE, "engine-host", epoch=EPOCH, mark=mark),
             registry_key(GUARD, Role.GUARD, "guard-host"),
             registry_key(STOPPER, Role.STOP, "desk-host"),
+            registry_key(ENROL, Role.ENROL, "commissioning"),
             registry_key(ANNA, Role.APPROVER, "Anna"),
             registry_key(BALA, Role.APPROVER, "Bala"),
             *more,

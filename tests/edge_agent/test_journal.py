@@ -3,9 +3,10 @@
 import sqlite3
 
 import pytest
+from sqlite_utils import Database
 
 from edge_agent.command_rows import Step
-from edge_agent.journal import Journal, JournalError
+from edge_agent.journal import Journal, JournalError, _migrations
 from edge_agent.journal_file import RETIRED_FILES_MAX
 from tests.edge_agent.engine_by_hand import Ids, World
 from tests.edge_agent.installation_by_hand import AGENT
@@ -161,3 +162,30 @@ def test_full_journal_takes_no_command_and_leaves_no_trace(monkeypatch):
     assert world.told()[2].code == "journal_full"
     world.receive(world.filed(3))
     assert [number for number, _ in world.agent.journal.items_after(0, 9)] == [1, 2, 3]
+
+
+def test_journal_of_version_1_is_opened_with_all_it_holds(tmp_path):
+    """Whatever an agent knew before its program became newer, it knows afterwards (I7)."""
+    path = tmp_path / "journal.db"
+    old = Database(path)
+    _migrations.apply(old, stop_before="second_tables")
+    assert "manifests" not in old.table_names()
+    with old.conn:
+        old.execute(
+            "INSERT INTO standing (one, journal_id, agent, stop_ms) VALUES (1, ?, 'AGENT-1', 77)",
+            (bytes(8),),
+        )
+        old.execute("INSERT INTO meters (meter, epoch, sequence_ms) VALUES ('M-1', 3, 500)")
+        old.execute(
+            "INSERT INTO steps (command_id, step, meter, action, at_ms, running_ms, body,"
+            " expires_at_ms) VALUES (?, 'received', 'M-1', 'close', 1, 1, ?, 2)",
+            (bytes(16), b"-"),
+        )
+    old.close()
+    for _ in range(2):
+        journal = Journal.open(path, AGENT, Ids())
+        assert (journal.standing.stop_ms, journal.standing.roster_version) == (77, 0)
+        assert journal.commands.counters() == [("M-1", 3, 500)]
+        assert [one.attempts for one in journal.commands.begun()] == [0]
+        assert journal.manifests.count() == 0
+        journal.close()

@@ -69,6 +69,62 @@ class Line:
         return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
 
 
+@pytest.mark.parametrize(
+    ("action", "reading", "reason"),
+    [
+        *((Action.ARM, relay(False, 0, mode), "mode_cannot_arm") for mode in (0, 2, 4, 5, 6)),
+        (Action.ARM, relay(True, 1, 4), "mode_cannot_arm"),
+        (Action.ARM, relay(False, 2, 5), "mode_cannot_arm"),  # it closes by itself
+        (Action.DISARM, relay(True, 1, 1), "relay_closed"),
+        (Action.DISARM, relay(True, 2, 1), "relay_closed"),
+        (Action.DISARM, relay(False, 1, 1), "relay_closed"),  # a close was just told
+    ],
+)
+def test_relay_that_cannot_be_armed_or_disarmed_is_not_told_to_move(action, reading, reason):
+    line = Line(reading)
+    result = line.run(action)
+    assert line.asked == ["read"]
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, reason)
+    assert (result.before, result.after) == (reading, None)
+
+
+ARMED, DISARMED = relay(False, 2, 1), relay(False, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after", "outcome"),
+    [
+        (Action.ARM, DISARMED, ARMED, Outcome.ARMED),
+        (Action.ARM, DISARMED, relay(True, 1, 1), Outcome.ALREADY_CLOSED),  # pressed at once
+        (Action.ARM, DISARMED, DISARMED, Outcome.UNCHANGED),
+        (Action.DISARM, ARMED, DISARMED, Outcome.DISARMED),
+        (Action.DISARM, ARMED, ARMED, Outcome.UNCHANGED),
+        (Action.DISARM, ARMED, relay(True, 1, 1), Outcome.UNCHANGED),  # pressed, and not opened
+        (Action.DISARM, relay(False, 2, 5), relay(False, 0, 5), Outcome.DISARMED),
+    ],
+)
+def test_arm_and_disarm_report_what_was_read_back(action, before, after, outcome):
+    line = Line(before, after)
+    result = line.run(action)
+    method = {Action.ARM: "close", Action.DISARM: "open"}[action]
+    assert line.asked[:4] == ["read", "leave", method, "read"]
+    assert line.asked.count(method) == 1
+    assert (result.outcome, result.before, result.after) == (outcome, before, after)
+
+
+@pytest.mark.parametrize(
+    ("action", "reading", "outcome"),
+    [(Action.ARM, ARMED, Outcome.ARMED), (Action.DISARM, DISARMED, Outcome.DISARMED)],
+)
+def test_arm_or_disarm_that_acted_before_a_crash_is_read_back_and_not_repeated(
+    action, reading, outcome
+):
+    line = Line(reading)
+    result = line.run(action, was_acting=True)
+    assert line.asked == ["read"]
+    assert (result.outcome, result.before, result.after) == (outcome, None, reading)
+
+
 def test_close_reads_asks_acts_and_reads_back_in_this_order():
     """I5 and I8: no ACTION without leave, no outcome without a reading behind it."""
     line = Line(OPEN, CLOSED)
@@ -83,7 +139,10 @@ def test_close_reads_asks_acts_and_reads_back_in_this_order():
         (Action.CLOSE, CLOSED, Outcome.ALREADY_CLOSED),
         (Action.CLOSE, relay(False, 2, 1), Outcome.ARMED),
         (Action.CLOSE, relay(False, 2, 3), Outcome.ARMED),
+        (Action.ARM, relay(False, 2, 1), Outcome.ARMED),
+        (Action.ARM, relay(True, 1, 3), Outcome.ALREADY_CLOSED),
         (Action.OPEN, OPEN, Outcome.ALREADY_OPEN),
+        (Action.DISARM, relay(False, 0, 1), Outcome.ALREADY_OPEN),
         (Action.READ, relay(False, 2, 5), Outcome.READ),
     ],
 )

@@ -17,6 +17,11 @@ def test_roster_is_read_with_its_flags():
     assert (second.is_protected, second.has_relay) == (True, False)
 
 
+def test_first_line_may_say_which_version_the_file_is():
+    assert parse_roster("# version 12\n" + HEADER + "M-1,S1,,a\n").version == 12
+    assert parse_roster(HEADER).version == 0
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -26,6 +31,9 @@ def test_roster_is_read_with_its_flags():
         (HEADER + "m-1,S1,,a\n", "row 2: 'm-1'"),
         (HEADER + "M-1,S1,protectd,a\n", "'protectd' is unknown"),
         (HEADER + "M-1,S1\n", "row 2: 2 fields"),
+        ("# version 0\n" + HEADER, "'# version 0' is neither"),
+        ("# of Indore\n" + HEADER, "'# of Indore' is neither"),
+        ("# version 1\n" + HEADER + "M-1,S1\n", "row 3: 2 fields"),
     ],
 )
 def test_wrong_row_is_named_with_its_value(text, words):

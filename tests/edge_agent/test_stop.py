@@ -8,6 +8,7 @@ from wire.decoding import encode
 from wire.documents import Resume
 from wire.messages import AlarmItem
 from wire.topics import MessageType
+from wire.vocabulary import JournalVerdict
 
 
 @pytest.fixture
@@ -54,6 +55,18 @@ def test_stop_or_resume_from_the_future_is_ignored_and_alarmed(world):
     standing = world.agent.journal.standing
     assert (standing.stop_ms, standing.lifted_ms) == (0, 0)
     assert alarms(world) == ["stop_from_future", "resume_from_future"]
+
+
+def test_stop_that_arrived_before_any_time_was_known_outlives_a_journal_put_aside(world):
+    world.greet()
+    world.crash()
+    number_ms = world.now_ms
+    world.connect()
+    world.receive(world.stop(number_ms))
+    world.receive(world.welcome(world.hellos[-1], verdict=JournalVerdict.RETIRED))
+    assert world.agent.journal.standing.stop_ms == 0
+    world.receive(world.welcome(world.hellos[-1], verdict=JournalVerdict.NEW))
+    assert world.agent.journal.standing.stop_ms == number_ms
 
 
 def test_stop_that_arrives_before_any_time_is_known_is_judged_at_the_welcome(world):

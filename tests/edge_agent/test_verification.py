@@ -34,6 +34,7 @@ OPENING = OpeningFacts(
     meter_opens=0,
     agent_opens=0,
     reached=100,
+    manifest=None,
 )
 FACTS = CommandFacts(
     time=TIME,
@@ -45,6 +46,7 @@ FACTS = CommandFacts(
     floor=Counter(epoch=3, sequence_ms=NOON_MS - 1_000),
     highest=Counter(epoch=3, sequence_ms=NOON_MS - 500),
     is_meter_known=True,
+    is_guarded=False,
     roles=frozenset({Role.ENGINE, Role.GUARD}),
     opening=OPENING,
 )
@@ -70,10 +72,10 @@ STEPS = [
     ("before_welcome", {"floor": Counter(epoch=4, sequence_ms=0)}, {}, {}),
     ("low_counter", {"highest": Counter(epoch=3, sequence_ms=NOON_MS + 900_000)}, {}, {}),
     ("from_future", {}, {}, {"sequence_ms": NOON_MS + 60_021}),
-    ("life_too_long", {}, {}, {"expires_at_ms": NOON_MS + 900_000}),
+    ("life_too_long", {}, {}, {"expires_at_ms": NOON_MS + 900_001}),
     ("expired", {}, {}, {"expires_at_ms": NOON_MS + 20}),  # exactly the latest time
     ("unknown_meter", {"is_meter_known": False}, {}, {}),
-    ("unknown_action", {}, {}, {"action": "disarm"}),
+    ("unknown_action", {}, {}, {"action": "blink"}),
     ("missing_guard", {"roles": frozenset({Role.ENGINE})}, {}, {}),
     ("trust_expired", {}, {"registry_expires_at_ms": NOON_MS + 20}, {}),
     ("trust_old", {}, {"welcome_trust_version": 5}, {}),
@@ -184,10 +186,47 @@ def test_limits_are_exact():
     assert verify(higher_epoch, FACTS) == Accept()
 
 
-def test_names_without_code_are_refused_as_unknown_actions():
-    for action in ("arm", "disarm", "guarded", "unguarded", "blink"):
-        command = msgspec.structs.replace(OPEN, action=action)
-        assert verify(command, FACTS) == Refusal(RefusalReason.UNKNOWN_ACTION)
+def test_every_action_of_the_protocol_is_carried_out_and_no_other():
+    for action in Action:
+        assert verify(msgspec.structs.replace(OPEN, action=action), FACTS) == Accept()
+    blink = msgspec.structs.replace(OPEN, action="blink")
+    assert verify(blink, FACTS) == Refusal(RefusalReason.UNKNOWN_ACTION)
+
+
+@pytest.mark.parametrize("action", ["close", "arm"])
+def test_guarded_meter_gets_no_supply_by_the_engine_alone(action):
+    command = msgspec.structs.replace(OPEN, action=action)
+    guarded = replace(FACTS, is_guarded=True)
+    assert verify(command, guarded) == Accept()
+    alone = replace(guarded, roles=frozenset({Role.ENGINE}))
+    assert verify(command, alone) == Refusal(RefusalReason.GUARDED)
+    assert verify(command, replace(alone, is_guarded=False)) == Accept()
+
+
+def test_guarded_meter_is_read_and_withdrawn_by_the_engine_alone():
+    alone = replace(FACTS, is_guarded=True, roles=frozenset({Role.ENGINE}))
+    for action in ("read", "withdraw", "guarded"):
+        assert verify(msgspec.structs.replace(OPEN, action=action), alone) == Accept()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"registry_expires_at_ms": NOON_MS}, "trust_expired"),
+        ({"welcome_trust_version": 5}, "trust_old"),
+        ({"is_stopped": True}, "stop"),
+        ({"meter_opens": 2}, "cap_meter"),
+        ({"agent_opens": 2}, "cap_agent"),
+        ({"running_ms": DAY_MS - 1}, "cap_meter"),
+        ({"is_protected": True}, None),
+        ({"since_close_ms": 0}, None),
+        ({"policy": msgspec.structs.replace(POLICY, windows=())}, None),
+    ],
+)
+def test_disarm_is_held_by_stop_trust_and_caps_and_by_nothing_that_guards_supply(changes, reason):
+    disarm = msgspec.structs.replace(OPEN, action="disarm")
+    verdict = verify(disarm, replace(FACTS, opening=replace(OPENING, **changes)))
+    assert verdict == (Accept() if reason is None else Refusal(RefusalReason(reason)))
 
 
 def test_young_journal_counts_every_limit_as_used():

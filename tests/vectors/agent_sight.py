@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.vectors.agent_world import AgentWorld
+from tests.wire import vectors
 from tests.wire.vectors import Message
 from wire.checking import Checked, check
-from wire.messages import AlarmItem, Welcome
+from wire.envelope import digest, unpack
+from wire.messages import AlarmItem, ManifestItem, Welcome
 
 
 class StepSeen:
@@ -123,6 +125,30 @@ def _generation_ms(seen: StepSeen, value: int) -> None:
     assert (standing.generation_ms, standing.filed) == (value, 0)
 
 
+def _manifest(seen: StepSeen, value: dict[str, Any]) -> None:
+    assert seen.message is not None
+    world = seen.world
+    told = [world.items[one] for one in world.told_now]
+    (item,) = [one for one in told if isinstance(one, ManifestItem)]
+    body = unpack(seen.message.payload).body
+    assert item.manifest == digest(vectors.installation(), "manifest", body)[:16]
+    assert (item.verdict, item.reason) == (value["verdict"], value["reason"])
+    assert item.running_ms == world.state["running_ms"]
+
+
+def _roster_version(seen: StepSeen, value: int) -> None:
+    world = seen.world
+    world.elapsed_ms = max(world.elapsed_ms, world.agent._greeting.next_hello_ms or 0)
+    world.keep(world.agent.due())
+    assert len(world.hellos) > seen.hellos
+    assert world.hellos[-1].roster_version == value
+
+
+def _protected(seen: StepSeen, value: list[str]) -> None:
+    meters = seen.world.agent._greeting._roster.meters
+    assert sorted(meter for meter, one in meters.items() if one.is_protected) == value
+
+
 CHECKS: dict[str, Callable[[StepSeen, Any], None]] = {
     "answer": _answer,
     "moves": _moves,
@@ -136,4 +162,7 @@ CHECKS: dict[str, Callable[[StepSeen, Any], None]] = {
     "lifted_ms": _lifted_ms,
     "re_sent": _re_sent,
     "generation_ms": _generation_ms,
+    "manifest": _manifest,
+    "roster_version": _roster_version,
+    "protected": _protected,
 }

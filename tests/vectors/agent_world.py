@@ -15,9 +15,11 @@ from edge_agent.relay import Answer, MoveRelay, Request
 from edge_agent.roster import Roster, RosterMeter
 from edge_agent.settings import AgentSettings, Effects
 from meter_sim.meters import MeterPopulation, PopulationPlan
+from meter_sim.relay_model import ControlMode
 from tests.edge_agent.relays_by_hand import Relays
 from tests.wire import vectors
-from tests.wire.bodies import command, welcome
+from tests.wire.bodies import MANIFEST, command, welcome
+from tests.wire.junk_signers import replaced
 from tests.wire.spelling import signed
 from tests.wire.vectors import Message
 from wire.checking import Checked, check
@@ -51,6 +53,7 @@ class AgentWorld(Relays):
         *,
         path: Path | None = None,
         open_relays: Iterable[str] = (),
+        mode: ControlMode = ControlMode.CLOSE,
         trust: bytes | None = None,
         is_production: bool = False,
         first_root: bytes | None = None,
@@ -71,7 +74,7 @@ class AgentWorld(Relays):
         self.drawn = 0
         self.nonces = [*([SETUP_NONCE] if state["has_welcome"] else []), *state["nonces"]]
         meters = tuple(state["known_meters"])
-        plan = PopulationPlan(initially_open=frozenset(open_relays))
+        plan = PopulationPlan(initially_open=frozenset(open_relays), control_mode=mode)
         self.relays = MeterPopulation(meters, plan)
         self.journal = Journal.open(path, AgentId(state["agent"]), self.new_id)
         self._live_through()
@@ -115,6 +118,10 @@ class AgentWorld(Relays):
             for number in range(max(state["agent_opens"], state["meter_opens"])):
                 is_known = number < state["meter_opens"]
                 self._opened_before(number, reached[0 if is_known else -1 - number], running_ms)
+            for meter in state["guarded_meters"]:
+                self.journal.rosters.guard(MeterId(meter))
+            for one in state["manifests"]:
+                self._held_before(one)
             if state["since_close_ms"] is not None:
                 rows.note_closed(MeterId(reached[0]), running_ms - state["since_close_ms"])
             if state["highest"] is not None:
@@ -124,7 +131,18 @@ class AgentWorld(Relays):
             self.journal.mark_filed(state["filed_through"], running_ms)
         assert self.journal.head == state["head"] or not state["made"]
 
-    def _opened_before(self, number: int, meter: str, running_ms: int) -> None:
+    def _held_before(self, told: dict[str, Any]) -> None:
+        changes = {name: told[name] for name in ("expires_at_ms", "meters")}
+        running_ms = self.state["running_ms"] - told["held_for_ms"]
+        self.journal.manifests.write(
+            told["manifest"], replaced(MANIFEST, **changes), None, running_ms
+        )
+        for place, meter in enumerate(told["used"]):
+            self._opened_before(900 + place, meter, running_ms, told["manifest"])
+
+    def _opened_before(
+        self, number: int, meter: str, running_ms: int, manifest: bytes | None = None
+    ) -> None:
         command_id = CommandId(number.to_bytes(16, "big"))
         at_ms = self.true_ms - 3_600_000
         told: dict[str, Any] = {"command": command_id, "meter": meter, "epoch": 0}
@@ -138,7 +156,7 @@ class AgentWorld(Relays):
         times = {"at_ms": at_ms, "expires_at_ms": at_ms}
         for step, more in (
             ("received", {"body": b"-"}),
-            ("actuating", {}),
+            ("actuating", {"manifest": manifest}),
             ("outcome", {"item": item.number}),
         ):
             self.journal.commands.write(Step(step=step, **of, **times, **more), running_ms)
@@ -161,7 +179,7 @@ class AgentWorld(Relays):
         return Agent(
             settings=settings,
             journal=self.journal,
-            roster=Roster(version=0, meters=meters),
+            roster=Roster(version=state["roster_version"], meters=meters),
             elapsed_ms=lambda: self.elapsed_ms,
             new_id=self.new_id,
         )

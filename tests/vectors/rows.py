@@ -49,6 +49,11 @@ def envelopes(side: str) -> list[Row]:
     return [row for row in vectors.envelopes() if row["topic"] and side_of(row) == side]
 
 
+def for_everybody() -> list[Row]:
+    """Stop and resume on their undirected topics: agents, engine and guard take them (R9)."""
+    return [row for row in vectors.envelopes() if row["topic"] in ("stop", "resume")]
+
+
 def sequences(side: str) -> list[Row]:
     return vectors.sequences(side)
 

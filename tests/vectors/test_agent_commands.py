@@ -2,6 +2,7 @@
 
 import pytest
 
+from meter_sim.relay_model import ControlMode
 from tests.vectors import rows
 from tests.vectors.agent_world import AgentWorld, command_of, state_of
 from tests.wire import vectors
@@ -11,13 +12,20 @@ from wire.messages import Counter
 REFUSED = [row for row in rows.commands() if "refused" in row["verdict"]]
 NOT_NOW = [row for row in rows.commands() if row["verdict"] == {"not_now": True}]
 ACCEPTED = [row for row in rows.commands() if row["verdict"] == {"accepted": True}]
-SUCCESS = {"close": "closed", "open": "opened", "read": "read", "withdraw": "nothing_pending"}
+SUCCESS = {
+    "close": "closed", "arm": "armed", "open": "opened", "disarm": "disarmed", "read": "read",
+    "withdraw": "nothing_pending", "guarded": "set", "unguarded": "set",
+}  # fmt: skip
 
 
 def world_of(row):
     body, _ = command_of(row)
     meters = () if body.action == "open" else state_of(row)["known_meters"]
-    return AgentWorld(state_of(row), open_relays=meters)
+    mode = ControlMode.ARM if body.action in ("arm", "disarm") else ControlMode.CLOSE
+    world = AgentWorld(state_of(row), open_relays=meters, mode=mode)
+    if body.action == "disarm" and meters:
+        world.relays.close(body.meter, world.elapsed_ms)
+    return world
 
 
 def raises_counter(reason, action):
@@ -82,7 +90,7 @@ def test_accepted_command_is_carried_out_and_read_back(row):
     world.deliver(vectors.message(row))
     (item,) = world.finals(command_id)
     assert (item.outcome, item.reason) == (SUCCESS[body.action], None)
-    is_movement = body.action in ("close", "open")
+    is_movement = body.action in ("close", "arm", "open", "disarm")
     assert world.moves == is_movement
     if is_movement:
         assert item.after.output is (body.action == "close")

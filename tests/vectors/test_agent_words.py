@@ -6,11 +6,10 @@ from tests.vectors import rows
 from tests.vectors.agent_sight import StepSeen
 from tests.vectors.agent_world import SETUP_NONCE, AgentWorld, command_of, state_of
 from tests.wire import vectors
+from tests.wire.bodies import command
 from wire.topics import MessageType, parse
 
 SIX_ITEMS = {"made": 6, "head": vectors.chain()["items"][5]["head"]}
-# Genuine, and for later versions: the page says that they change nothing yet.
-NOT_TAKEN_YET = {MessageType.MANIFEST, MessageType.ROSTER}
 
 
 @pytest.mark.parametrize("row", rows.words_to_agent(), ids=rows.name_of)
@@ -40,18 +39,9 @@ def test_genuine_message_is_no_junk_to_the_agent_it_is_for(row):
     # `filed` speaks of the six items; a journal that holds them has ended `command-close` already.
     given = SIX_ITEMS if message_type is MessageType.FILED else {}
     seen = StepSeen(AgentWorld(state_of(row, **given))).deliver(vectors.message(row))
-    assert seen.world.agent.junk.total() == (message_type in NOT_TAKEN_YET)
+    assert not seen.world.agent.junk
     if message_type is MessageType.COMMAND:
         assert len(seen.world.finals(command_of(row)[1])) == 1
-
-
-def test_manifest_and_roster_change_nothing_at_the_agent_of_this_version():
-    names = ("manifest", "roster")
-    seen = StepSeen(AgentWorld(state_of({})))
-    for name in names:
-        seen.deliver(vectors.message(vectors.envelope(name)))
-    assert seen.world.rows() == seen.before
-    assert seen.world.agent.junk == {"type": len(names)}
 
 
 def first_command(row):
@@ -96,7 +86,7 @@ def test_world_of_the_vectors_is_the_state_they_name():
     time = world.agent._greeting.time()
     assert (time.earliest_ms, time.latest_ms) == (state["earliest_ms"], state["latest_ms"])
     assert world.agent._greeting.running_ms() == state["running_ms"]
-    facts = world.agent._commands._facts.of_opening(state["known_meters"][0])
+    facts = world.agent._commands._facts.of_opening(command("open"))
     assert facts.reached == state["reached"]
     assert (facts.agent_opens, facts.meter_opens) == (0, 0)
     assert world.agent._commands.unfinished.outstanding == 3

@@ -59,8 +59,19 @@ def test_what_is_meant_for_others_is_junk_to_the_engine(world_of):
     world = world_of({})
     before = world.everything()
     others = [*rows.envelopes("agent"), *rows.envelopes("intake")]
+    others = [row for row in others if row not in rows.for_everybody()]
     messages = [vectors.message(row) for row in others]
     left = world.deliver(*messages, at_ms=world.state["now_ms"])
     assert left == []
     assert world.engine.junk.total() == len(others)
     assert world.everything() == before
+
+
+@pytest.mark.parametrize("row", rows.for_everybody(), ids=rows.name_of)
+def test_stop_and_resume_are_kept_by_the_engine_and_told_to_all(row, world_of):
+    world = world_of({})
+    message = vectors.message(row)
+    left = world.deliver(message, at_ms=row["at_ms"])
+    assert not world.engine.junk
+    told = [(one.topic, one.payload) for one in left if one.is_retained]
+    assert told == [(message.topic, message.payload)]

@@ -165,8 +165,12 @@ class Walk:
 
     def relight(self, *arguments: str) -> str:
         """Run a command of `relight` to its end; what it printed."""
+        return self.relight_alone(*arguments, "--config", str(self.config))
+
+    def relight_alone(self, *arguments: str) -> str:
+        """Run a command that needs no installation."""
         done = subprocess.run(
-            [program("relight"), *arguments, "--config", str(self.config)],
+            [program("relight"), *arguments],
             capture_output=True, text=True, check=False, timeout=LONGEST_WAIT_S,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr or done.stdout

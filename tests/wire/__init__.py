@@ -5,6 +5,7 @@
 * `sealed`: those bodies as envelopes on their topics
 * `junk`, `junk_signers`: messages that fail one of steps 1 to 7
 * `refused`: genuine messages that need an agent, an engine or an intake to be judged
+* `refused_opens`, `refused_rosters`: the same for opens, manifests and rosters
 * `documents`: trust documents that may not be believed
 * `signatures`: raw Ed25519 cases a library must get right
 * `sequences`: messages whose answer depends on the ones before

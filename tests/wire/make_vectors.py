@@ -13,7 +13,17 @@ from typing import Any
 
 import msgspec
 
-from tests.wire import documents, junk, junk_items, junk_signers, refused, sequences, signatures
+from tests.wire import (
+    documents,
+    junk,
+    junk_items,
+    junk_signers,
+    refused,
+    refused_opens,
+    refused_rosters,
+    sequences,
+    signatures,
+)
 from tests.wire.bodies import BODIES, HEADS, ITEMS
 from tests.wire.case import Case, topic_of
 from tests.wire.installation import (
@@ -167,6 +177,8 @@ def negative() -> dict[str, Any]:
     modules: list[Callable[[], Any]] = [
         junk_signers.all_cases,
         refused.all_cases,
+        refused_opens.all_cases,
+        refused_rosters.all_cases,
         junk.all_cases,
         junk_items.all_cases,
     ]

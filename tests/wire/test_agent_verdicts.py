@@ -6,6 +6,7 @@ from edge_agent.clock import TimeView
 from edge_agent.verification import (
     Accept,
     CommandFacts,
+    ManifestFacts,
     NotNow,
     OpeningFacts,
     Refusal,
@@ -38,13 +39,26 @@ def time_of(state):
     )
 
 
-def opening(state, meter):
+def manifest(state, command):
+    for one in state["manifests"]:
+        if one["manifest"] == command.manifest:
+            return ManifestFacts(
+                held_for_ms=one["held_for_ms"],
+                expires_at_ms=one["expires_at_ms"],
+                names_meter=command.meter in one["meters"],
+                is_used=command.meter in one["used"],
+            )
+    return None
+
+
+def opening(state, command):
     same = ("registry_version", "registry_expires_at_ms", "welcome_trust_version", "running_ms")
     same += ("since_close_ms", "meter_opens", "agent_opens", "reached")
     return OpeningFacts(
         policy=vectors.authorities().registry.policy,
         is_stopped=state["stop_ms"] > state["lifted_ms"],
-        is_protected=meter in state["protected_meters"],
+        is_protected=command.meter in state["protected_meters"],
+        manifest=manifest(state, command),
         **{name: state[name] for name in same},
     )
 
@@ -60,8 +74,9 @@ def facts(state, command, roles):
         floor=counter(state["floor"]),
         highest=counter(state["highest"]),
         is_meter_known=command.meter in state["known_meters"],
+        is_guarded=command.meter in state["guarded_meters"],
         roles=roles,
-        opening=opening(state, command.meter) if command.action == "open" else None,
+        opening=opening(state, command) if command.action in ("open", "disarm") else None,
     )
 
 

@@ -23,16 +23,11 @@ from wire.vocabulary import (
     StateCause,
 )
 
-# What only a restart, a relay or a later version of the agent can show.
+# What only a restart or a relay can show.
 SHOWN_ELSEWHERE = {
     RefusalReason.RESTARTED,
     RefusalReason.MODE_CANNOT_ARM,
     RefusalReason.RELAY_CLOSED,
-    RefusalReason.GUARDED,
-    RefusalReason.MANIFEST_COOLING,
-    RefusalReason.MANIFEST_EXPIRED,
-    RefusalReason.METER_NOT_IN_MANIFEST,
-    RefusalReason.MANIFEST_USED,
 }
 
 # The list of wire rules that a foreign agent gets wrong first; each is a vector or a sequence.

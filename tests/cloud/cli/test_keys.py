@@ -15,7 +15,10 @@ def modes(folder: Path) -> dict[str, int]:
 def test_keys_are_made_for_everybody_and_belong_to_their_owner_alone(tmp_path):
     done("keys", "development", tmp_path / "trust", "--agent", "A-1", "--agent", "A-2")
     made = modes(tmp_path / "trust" / "keys")
-    everybody = ("ROOT", "ENROL", "ENGINE-1", "GUARD-1", "INTAKE-1", "A-1", "A-2")
+    everybody = (
+        *("ROOT", "ENROL", "ENGINE-1", "GUARD-1", "INTAKE-1", "A-1", "A-2"),
+        *("APPROVER-A", "APPROVER-B", "DESK-1"),
+    )
     assert made == dict.fromkeys((f"{name}.key" for name in everybody), 0o600)
     identities = {one.name for one in (tmp_path / "trust" / "identities").iterdir()}
     assert identities == {"A-1.identity", "A-2.identity"}
