@@ -21,8 +21,6 @@ NOTICE_DAYS = 16  # 15 clear days lie between the day of service and the first l
 TRIES_A_DAY = 3  # R14: each asks the guard for a signature of its own
 LIFE_MS = 300_000  # of an open; the wire allows 600,000
 SILENT_MS = 900_000  # an agent without a hello for so long refuses opens itself (R5)
-_UTC_OFFSET_BIAS_MINUTES = 720
-_MINUTE_MS = 60_000
 
 
 class SkipReason(StrEnum):
@@ -161,7 +159,7 @@ def _waits(situation: OpenSituation, edge: EdgePolicy, now_ms: int) -> list[Wait
 
 def first_lawful_ms(served_at_ms: int, edge: EdgePolicy) -> int:
     """Midnight of the first day on which a notice served then allows to cut, local time."""
-    offset_ms = _offset_ms(edge)
+    offset_ms = edge.utc_offset_ms
     day = (served_at_ms + offset_ms) // DAY_MS
     return (day + NOTICE_DAYS) * DAY_MS - offset_ms
 
@@ -182,8 +180,4 @@ def is_within_window(edge: EdgePolicy, from_ms: int, to_ms: int) -> bool:
 
 
 def _local(edge: EdgePolicy, at_ms: int) -> datetime:
-    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=at_ms + _offset_ms(edge))
-
-
-def _offset_ms(edge: EdgePolicy) -> int:
-    return (edge.utc_offset_minutes - _UTC_OFFSET_BIAS_MINUTES) * _MINUTE_MS
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=at_ms + edge.utc_offset_ms)

@@ -14,7 +14,6 @@ CAP_PERIOD_MS = 86_400_000  # of running time
 # Of running time, from the row of a manifest: time for people to see what agents hold (R10).
 COOL_OFF_MS = 900_000
 REACHED_PERIOD_MS = 7 * 86_400_000  # of running time
-_UTC_OFFSET_BIAS_MINUTES = 720  # the policy's offset is written + 720, so that it is never negative
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
 _THURSDAY = 3  # 1970-01-01, Monday being 0
@@ -34,7 +33,7 @@ def is_journal_young(running_ms: int) -> bool:
 
 def is_within_windows(policy: EdgePolicy, earliest_ms: int, latest_ms: int) -> bool:
     """Whether every moment of [earliest, latest] lies in an allowed window of an allowed day."""
-    offset_ms = (policy.utc_offset_minutes - _UTC_OFFSET_BIAS_MINUTES) * _MINUTE_MS
+    offset_ms = policy.utc_offset_ms
     at_ms, until_ms = earliest_ms + offset_ms, latest_ms + offset_ms
     # Each turn goes to the end of one window; touching windows of two days are the most there are.
     for _ in range(2 * len(policy.windows)):

@@ -97,6 +97,10 @@ class RegistryKey(Array, frozen=True, kw_only=True):
     mark: Text16
 
 
+# An offset is written + 720 minutes, so that it is never negative.
+UTC_OFFSET_BIAS_MINUTES = 720
+
+
 class OpenWindow(Array, frozen=True, kw_only=True):
     """Hours in which opens are allowed; bit 0 of the mask is Monday; local minutes of the day."""
 
@@ -112,10 +116,15 @@ class EdgePolicy(Array, frozen=True, kw_only=True):
     small: Number
     ceiling: Number
     per_meter_opens: Number
-    utc_offset_minutes: Number  # offset + 720
+    utc_offset_minutes: Number  # offset + UTC_OFFSET_BIAS_MINUTES
     windows: Annotated[tuple[OpenWindow, ...], Meta(max_length=8)]
     closed_days: Annotated[tuple[Number, ...], Meta(max_length=128)]  # local days since 1970-01-01
     dwell_ms: Number
+
+    @property
+    def utc_offset_ms(self) -> int:
+        """Local time less UTC."""
+        return (self.utc_offset_minutes - UTC_OFFSET_BIAS_MINUTES) * 60_000
 
 
 class Registry(Body, frozen=True, kw_only=True):

@@ -23,12 +23,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from wire.documents import EdgePolicy, OpenWindow, Registry, RegistryKey, Root, RootKey
+from wire.documents import (
+    UTC_OFFSET_BIAS_MINUTES,
+    EdgePolicy,
+    OpenWindow,
+    Registry,
+    RegistryKey,
+    Root,
+    RootKey,
+)
 from wire.fields import InstallationId
 from wire.vocabulary import Role
 
 DAY_MS = 86_400_000
-_UTC_OFFSET_BIAS_MINUTES = 720  # as the wire writes it, never negative
 _EPOCH_DAY = date(1970, 1, 1)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = r"^([01]\d|2[0-3]):[0-5]\d\Z|^24:00\Z"
@@ -170,7 +177,7 @@ def edge_policy_of(plan: EdgePolicyPlan) -> EdgePolicy:
         small=plan.small,
         ceiling=plan.ceiling,
         per_meter_opens=plan.per_meter_opens,
-        utc_offset_minutes=sign * _minutes(plan.utc_offset[1:]) + _UTC_OFFSET_BIAS_MINUTES,
+        utc_offset_minutes=sign * _minutes(plan.utc_offset[1:]) + UTC_OFFSET_BIAS_MINUTES,
         windows=tuple(_window(one) for one in plan.windows),
         closed_days=tuple(sorted((day - _EPOCH_DAY).days for day in plan.closed_days)),
         dwell_ms=plan.dwell_s * 1_000,

@@ -11,6 +11,7 @@ from pathlib import Path
 from wire import envelope
 from wire.decoding import encode
 from wire.documents import (
+    UTC_OFFSET_BIAS_MINUTES,
     EdgePolicy,
     Identity,
     OpenWindow,
@@ -39,7 +40,7 @@ DEVELOPMENT_POLICY = EdgePolicy(
     small=1,
     ceiling=20,
     per_meter_opens=2,
-    utc_offset_minutes=INDIA_OFFSET_MINUTES + 720,
+    utc_offset_minutes=INDIA_OFFSET_MINUTES + UTC_OFFSET_BIAS_MINUTES,
     windows=(OpenWindow(weekdays=0b11111, from_minute=11 * 60, to_minute=14 * 60),),
     closed_days=(),
     dwell_ms=60_000,

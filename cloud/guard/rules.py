@@ -24,7 +24,6 @@ TOLERANCE_PAISE = 100  # Rs 1: nobody is cut, or kept, for less
 # What one cut and its reconnection may have cost by the engine's word; the sample policy has
 # Rs 300. A larger claim would make a paid account owe.
 CHARGES_PER_CUT_MAX_PAISE = 50_000
-_UTC_OFFSET_BIAS_MINUTES = 720  # the policy's offset is written + 720, so that it is never negative
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
 _THURSDAY = 3  # 1970-01-01, Monday being 0
@@ -269,4 +268,4 @@ def _local_ms(policy: EdgePolicy, at_ms: int) -> int:
 
 
 def _offset_ms(policy: EdgePolicy) -> int:
-    return (policy.utc_offset_minutes - _UTC_OFFSET_BIAS_MINUTES) * _MINUTE_MS
+    return policy.utc_offset_ms

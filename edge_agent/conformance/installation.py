@@ -8,7 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from wire.decoding import encode
-from wire.documents import EdgePolicy, OpenWindow, Registry, RegistryKey, Root, RootKey, Trust
+from wire.documents import (
+    UTC_OFFSET_BIAS_MINUTES,
+    EdgePolicy,
+    OpenWindow,
+    Registry,
+    RegistryKey,
+    Root,
+    RootKey,
+    Trust,
+)
 from wire.envelope import digest, seal, unpack
 from wire.fields import AgentId, InstallationId
 from wire.keys import SEED_BYTES, SigningKey
@@ -20,7 +29,6 @@ NEXT_EPOCH = 4
 DAY_MS = 86_400_000
 REGISTRY_LIFE_MS = 30 * DAY_MS
 FOR_EVER_MS = 2**47
-_UTC_MINUTES = 720  # the policy's offset is written + 720
 
 # name -> (role, subject, epoch): the keys that stand in the first registry.
 _IN_REGISTRY: dict[str, tuple[Role, str, int]] = {
@@ -47,7 +55,7 @@ def policy(*windows: OpenWindow) -> EdgePolicy:
         small=1,
         ceiling=20,
         per_meter_opens=2,
-        utc_offset_minutes=_UTC_MINUTES,
+        utc_offset_minutes=UTC_OFFSET_BIAS_MINUTES,
         windows=windows,
         closed_days=(),
         dwell_ms=0,
