@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from cloud.cli.ledger_access import CONFIG, told
+from cloud.cli.person_keys import KEY, KeyFile
 from cloud.cli.processes import clock_ms
 from cloud.commissioning import Desk
 from cloud.configuration import Installation
 from wire.enrolment import EnrolmentError, request_from_json, to_json
 from wire.fields import AgentId
-from wire.key_files import PRIVATE_MODE, read_private, read_signing_key, write_whole
+from wire.key_files import PRIVATE_MODE, write_whole
 from wire.topics import is_id
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -40,17 +41,14 @@ def enrol(agent: str, out: Path | None, config: Path) -> None:
 
 @agents.command()
 @click.argument("request", type=_FILE)
-@click.option("--key", type=_FILE, required=True, help="The private key of the role enrol.")
-@click.option("--passphrase-file", type=_FILE, help="If the key is sealed.")
+@KEY
 @CONFIG
 @told()
-def accept(request: Path, key: Path, passphrase_file: Path | None, config: Path) -> None:
-    """Sign the identity of the agent that made REQUEST with its token."""
-    passphrase = None if passphrase_file is None else read_private(passphrase_file)
+def accept(request: Path, key_file: KeyFile, config: Path) -> None:
+    """Sign, with the key of the role enrol, the identity of the agent that made REQUEST."""
     made = request_from_json(request.read_bytes())
-    signing_key = read_signing_key(key, passphrase)
     installation = Installation(config)
-    identity = _desk(installation).take(made, signing_key, now_ms=clock_ms())
+    identity = _desk(installation).take(made, key_file.read(), now_ms=clock_ms())
     click.echo(f"{identity.agent}: identity {identity.serial} of key {made.key_id.hex()}")
 
 

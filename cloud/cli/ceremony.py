@@ -16,10 +16,11 @@ from cloud.ceremony.placing import PlacingError, held, place
 from cloud.ceremony.plan import OnlineKey, read_plan, registry_key, registry_of, root_of
 from cloud.ceremony.telling import in_words
 from cloud.cli.ledger_access import told
+from cloud.cli.person_keys import KEY, KeyFile
 from cloud.cli.processes import clock_ms
 from wire.documents import Registry, RegistryKey, Root
 from wire.fields import InstallationId
-from wire.key_files import PRIVATE_MODE, read_private, read_signing_key, write_whole
+from wire.key_files import PRIVATE_MODE, read_private, write_whole
 from wire.keys import SEED_BYTES, KeyId, SigningKey
 from wire.sealed_keys import seal_key
 from wire.topics import is_id
@@ -49,7 +50,7 @@ def create(name: str, out: Path, passphrase_file: Path | None) -> None:
     if path.exists():
         raise click.ClickException(f"{path} exists: a key is never written over")
     key = SigningKey(secrets.token_bytes(SEED_BYTES))
-    sealed = seal_key(key, _passphrase(passphrase_file, is_new=True), secrets.token_bytes)
+    sealed = seal_key(key, _new_passphrase(passphrase_file), secrets.token_bytes)
     write_whole(path, f"{sealed}\n".encode("ascii"), mode=PRIVATE_MODE)
     write_whole(out / f"{name}.public", f"{key.public.hex()}\n".encode("ascii"))
     click.echo(f"{path}: key {key.key_id.hex()}, public {key.public.hex()}")
@@ -85,17 +86,14 @@ def ceremony(plan: Path, out: Path, trust: Path) -> None:
 
 @click.command()
 @click.argument("drafts", nargs=-1, required=True, type=_FILE)
-@click.option("--key", "key_file", type=_FILE, required=True, help="A root holder's key.")
 @click.option(
     "--yes", is_flag=True, help="Sign without asking; the document is shown all the same."
 )
-@_PASSPHRASE
+@KEY
 @told()
-def sign(
-    drafts: tuple[Path, ...], key_file: Path, passphrase_file: Path | None, *, yes: bool
-) -> None:
+def sign(drafts: tuple[Path, ...], key_file: KeyFile, *, yes: bool) -> None:
     """Show each of DRAFTS whole, then sign it with a root holder's key."""
-    key = read_signing_key(key_file, _passphrase(passphrase_file))
+    key = key_file.read()
     for path in drafts:
         draft = from_json(path.read_text(encoding="utf-8"))
         click.echo(f"{in_words(draft.document)}\ndigest {draft.digest.hex()}")
@@ -239,10 +237,10 @@ def _write(path: Path, draft: Draft) -> None:
     write_whole(path, to_json(draft).encode("utf-8"))
 
 
-def _passphrase(file: Path | None, *, is_new: bool = False) -> str:
+def _new_passphrase(file: Path | None) -> str:
     if file is not None:
         return read_private(file)
-    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=is_new))
+    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=True))
 
 
 def _public(file: Path) -> bytes:
